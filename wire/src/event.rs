@@ -1,0 +1,138 @@
+//! What a coordinator is told.
+//!
+//! An event carries the new state itself, never a hint to go and read it: folding a log takes no query. It says
+//! nothing of who must hear it: the proxy knows from the same log which of its peers share a tunnel with whom.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::node::Digest;
+
+/// One entry of a coordinator's log, in commit order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The binding of `id` is now this one.
+    Changed {
+        /// The peer that was bound or lost.
+        id: Uuid,
+        /// Its new binding.
+        binding: Binding,
+    },
+    /// `id` left for good: its binding and the tunnels that it opened are deleted. Tunnels to it stay.
+    Disconnected {
+        /// The peer that left.
+        id: Uuid,
+    },
+    /// Tunnels from one peer were opened. Grouped by source, so that a hub's node is carried once for all its tunnels.
+    Opened {
+        /// The peer that opened them.
+        src: Uuid,
+        /// Its binding, for coordinators that hold a destination.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        src_binding: Option<Binding>,
+        /// The other ends, with their bindings for the coordinator that holds `src`.
+        dsts: Vec<Far>,
+    },
+    /// Tunnels from one peer were closed.
+    Closed {
+        /// The peer that had opened them.
+        src: Uuid,
+        /// The other ends.
+        dsts: Vec<Uuid>,
+    },
+    /// `src` is ready for a handshake with `dst`.
+    Ready {
+        /// The peer that said so.
+        src: Uuid,
+        /// The peer that must hear it.
+        dst: Uuid,
+    },
+    /// A session of this coordinator ended by no act of its own.
+    Ended {
+        /// Whose session.
+        id: Uuid,
+        /// Which one: a newer one of the same peer is not meant.
+        session: i64,
+        /// Why.
+        why: Ending,
+    },
+    /// A request of a session was refused.
+    Refused {
+        /// Whose session.
+        id: Uuid,
+        /// Which one.
+        session: i64,
+        /// What was wrong and what was expected.
+        error: String,
+        /// Whether the session must end (close 1008).
+        fatal: bool,
+    },
+    /// A page of a view: all tunnel partners of `id` with keys after `after` and up to `until`, and no others.
+    View {
+        /// Whose view.
+        id: Uuid,
+        /// For which session.
+        session: i64,
+        /// The page starts behind this key; None: at the first one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Uuid>,
+        /// The last key that the page covers; None: it is the last page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Uuid>,
+        /// In key order.
+        partners: Vec<Partner>,
+    },
+}
+
+/// What a peer's tunnel partners are to know of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binding {
+    /// The peer announced this node and is connected, as far as anyone knows.
+    Ok {
+        /// Tells nodes apart; equal for nodes that differ in `as_of` only.
+        digest: Digest,
+        /// The text as the peer sent it.
+        node: Arc<RawValue>,
+    },
+    /// The peer's session ended without a goodbye.
+    Lost,
+}
+
+/// Why a session ended by no act of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// A newer session of the same peer took over (close 4001).
+    Superseded,
+    /// The identity was revoked (close 4003).
+    Revoked,
+}
+
+/// The far end of a tunnel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Far {
+    /// Its peer id.
+    pub id: Uuid,
+    /// None: it never bound, or the receiver has no use for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+/// One line of a view: a peer with whom the viewer shares a tunnel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Partner {
+    /// Its peer id.
+    pub id: Uuid,
+    /// The viewer opened a tunnel to it.
+    pub outbound: bool,
+    /// It opened a tunnel to the viewer.
+    pub inbound: bool,
+    /// None: it never bound. The proxy needs it all the same, to know that the viewer waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}

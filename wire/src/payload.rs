@@ -1,0 +1,172 @@
+//! Events cut into NOTIFY payloads, and put together again.
+//!
+//! The events of one transaction for one coordinator are one *message*: a JSON array, cut into as few payloads as
+//! fit, so an event may be larger than a payload. Each payload reads `<message>.<part>/<parts> <text>`. The numbers
+//! make it unique: Postgres drops an exact repeat within a transaction, which would undo "lost, bound, lost".
+//! NOTIFY delivers the payloads of a transaction in order with none of another's between them, so the reader needs
+//! no more than one buffer.
+
+use std::fmt::Write as _;
+
+use crate::event::Event;
+
+/// The longest payload in bytes: NOTIFY refuses 8,000 and more (`NOTIFY_PAYLOAD_MAX_LENGTH` in async.c).
+pub const MAX_PAYLOAD: usize = 7_999;
+
+/// Room for `<message>.<part>/<parts> ` with three numbers of up to ten digits.
+const MAX_HEADER: usize = 33;
+
+/// Cuts a message into payloads. `message` must differ between the messages of one transaction.
+///
+/// # Errors
+/// When an event cannot be written as JSON.
+pub fn pack(message: u32, events: &[Event]) -> Result<Vec<String>, serde_json::Error> {
+    let text = serde_json::to_string(events)?;
+    let chunks = chunks(&text, MAX_PAYLOAD - MAX_HEADER);
+    let parts = chunks.len();
+    Ok(chunks
+        .into_iter()
+        .enumerate()
+        .map(|(i, chunk)| {
+            let mut payload = String::with_capacity(MAX_HEADER + chunk.len());
+            write!(payload, "{message}.{}/{parts} {chunk}", i + 1).expect("a String takes any text");
+            payload
+        })
+        .collect())
+}
+
+/// Pieces of at most `max` bytes, cut between characters.
+fn chunks(mut text: &str, max: usize) -> Vec<&str> {
+    let mut pieces = Vec::with_capacity(text.len() / max + 1);
+    while text.len() > max {
+        let (head, tail) = text.split_at(text.floor_char_boundary(max));
+        pieces.push(head);
+        text = tail;
+    }
+    pieces.push(text);
+    pieces
+}
+
+/// A payload that does not continue the log. The reader must doubt all that it knows and start again.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// Not `<message>.<part>/<parts> <text>`.
+    #[error("payload has no header <message>.<part>/<parts>: {0:?}")]
+    Header(String),
+    /// A part is missing: the log has a gap.
+    #[error("message {message} part {part} arrived where part {expected} was expected")]
+    Gap {
+        /// The message of the payload.
+        message: u32,
+        /// The part it brought.
+        part: usize,
+        /// The part that had to come next.
+        expected: usize,
+    },
+    /// The text is not an array of events.
+    #[error("message is not an array of events")]
+    Events(#[from] serde_json::Error),
+}
+
+/// Puts payloads together again, in the order in which they were delivered.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    message: u32,
+    parts_seen: usize,
+    text: String,
+}
+
+impl Assembler {
+    /// Takes the next payload, and returns the events when it was the last one of its message.
+    ///
+    /// # Errors
+    /// When the payload does not continue what came before; nothing further can be trusted then.
+    pub fn push(&mut self, payload: &str) -> Result<Option<Vec<Event>>, PayloadError> {
+        let (message, part, parts, chunk) =
+            split(payload).ok_or_else(|| PayloadError::Header(payload.chars().take(MAX_HEADER).collect()))?;
+        let expected = self.parts_seen + 1;
+        if part != expected || (part > 1 && message != self.message) {
+            return Err(PayloadError::Gap { message, part, expected });
+        }
+        self.message = message;
+        if part < parts {
+            self.parts_seen = part;
+            self.text.push_str(chunk);
+            return Ok(None);
+        }
+        self.parts_seen = 0;
+        if part == 1 {
+            return Ok(Some(serde_json::from_str(chunk)?));
+        }
+        // A large message leaves no large buffer behind.
+        let mut text = std::mem::take(&mut self.text);
+        text.push_str(chunk);
+        Ok(Some(serde_json::from_str(&text)?))
+    }
+}
+
+fn split(payload: &str) -> Option<(u32, usize, usize, &str)> {
+    let (header, chunk) = payload.split_once(' ')?;
+    let (message, place) = header.split_once('.')?;
+    let (part, parts) = place.split_once('/')?;
+    Some((message.parse().ok()?, part.parse().ok()?, parts.parse().ok()?, chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Binding, Digest};
+
+    fn changed(node: &str) -> Event {
+        let node: Arc<RawValue> = RawValue::from_string(node.to_owned()).expect("JSON").into();
+        Event::Changed { id: Uuid::from_u128(7), binding: Binding::Ok { digest: Digest(3), node } }
+    }
+
+    proptest! {
+        #[test]
+        fn any_events_survive_any_cut(texts in prop::collection::vec("[a-zé漢😀\"\\\\]{0,6000}", 1..6)) {
+            let events: Vec<_> =
+                texts.iter().map(|t| changed(&serde_json::to_string(t).expect("JSON"))).collect();
+            let payloads = pack(4_000_000_000, &events).expect("packed");
+            let mut assembler = Assembler::default();
+            let mut got = None;
+            for (i, payload) in payloads.iter().enumerate() {
+                prop_assert!(payload.len() <= MAX_PAYLOAD);
+                got = assembler.push(payload).expect("in order");
+                prop_assert_eq!(got.is_some(), i + 1 == payloads.len());
+            }
+            let text = |e: &[Event]| serde_json::to_string(e).expect("JSON");
+            prop_assert_eq!(text(&got.expect("whole")), text(&events));
+        }
+    }
+
+    #[test]
+    fn a_missing_part_is_a_gap() {
+        let payloads = pack(1, &[changed(&format!("\"{}\"", "x".repeat(20_000)))]).expect("packed");
+        assert_eq!(payloads.len(), 3);
+        let mut assembler = Assembler::default();
+        assembler.push(&payloads[0]).expect("first");
+        assert!(matches!(assembler.push(&payloads[2]), Err(PayloadError::Gap { part: 3, expected: 2, .. })));
+    }
+
+    #[test]
+    fn a_part_of_another_message_is_a_gap() {
+        let event = [changed(&format!("\"{}\"", "x".repeat(10_000)))];
+        let (one, two) = (pack(1, &event).expect("packed"), pack(2, &event).expect("packed"));
+        let mut assembler = Assembler::default();
+        assembler.push(&one[0]).expect("first");
+        assert!(matches!(assembler.push(&two[1]), Err(PayloadError::Gap { message: 2, .. })));
+    }
+
+    #[test]
+    fn a_foreign_payload_is_named() {
+        let error = Assembler::default().push("hello").expect_err("no header");
+        assert_eq!(error.to_string(), "payload has no header <message>.<part>/<parts>: \"hello\"");
+    }
+}
