@@ -1,0 +1,80 @@
+# Every recipe that people and CI use. "make" alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless lint clean
+SHELL := /bin/bash
+
+# Which Postgres: the extension is built for it and installed into it, and private clusters run it.
+export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+# How many proxies "make up" starts.
+PROXIES ?= 2
+
+# pgrx's home belongs to the project, so that nobody's ~/.pgrx is changed.
+export PGRX_HOME := $(CURDIR)/.data/pgrx
+# tests/deps puts cargo-pgrx here where the user has another version of it.
+export PATH := $(CURDIR)/.data/tools/bin:$(PATH)
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+STAGE := $(TARGET)/stage
+export TAILNET_PROXY_BIN := $(TARGET)/release/tailnet-proxy
+export TAILNET_PEER_BIN := $(TARGET)/release/tailnet-peer
+# pgN, the feature of the extension for this Postgres. Looked up when used: "make deps" may have to install it first.
+PG = pg$(shell $(PG_CONFIG) --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+# CI must not build with other versions than Cargo.lock says.
+LOCKED := $(if $(CI),--locked)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install the packages and tools that are missing
+	@tests/deps
+
+deps-lint:
+	@tests/deps lint
+
+build: deps ## Build the extension, the proxy and the test peer
+	@echo "==> building the extension (about 2 minutes the first time)"
+	@rm -rf $(STAGE)
+	cargo pgrx package --package pg_tailnet --pg-config $(PG_CONFIG) --out-dir $(STAGE)
+	@echo "==> building the proxy and the test peer (about 2 minutes the first time)"
+	cargo build --release --workspace --exclude pg_tailnet $(LOCKED)
+
+install: build ## Install the extension into Postgres
+	@tests/install $(STAGE)
+
+demo: install ## Two peers on two proxies talk over WireGuard; leaves nothing running
+	@tests/demo
+
+up: install ## Start a private cluster and PROXIES=2 proxies; see .data/env
+	@tests/stack up cluster .data $(PROXIES)
+	@cat .data/env
+
+down: ## Stop what "up" started; the data stays
+	@tests/stack down cluster .data
+
+psql: ## Open psql on the database that "up" made
+	@tests/cluster exec cluster psql -d tailnet
+
+test: install ## Run every test
+	@tests/run rust regress isolation
+
+test-rust: install ## Run the unit and end-to-end tests
+	@tests/run rust
+
+test-sql: install ## Run the SQL tests (pg_regress)
+	@tests/run regress
+
+test-isolation: install ## Run the races (pg_isolation_regress)
+	@tests/run isolation
+
+bless: install ## Take what the SQL and isolation tests print as expected
+	@tests/run bless
+
+lint: deps-lint ## Check format, clippy and the shell scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
+	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/install tests/run tests/stack .ci/run
+
+clean: ## Stop and remove everything that was made here: clusters, builds, .data
+	@[ ! -d .data ] || tests/stack down cluster .data
+	@for c in $$(tests/cluster list); do tests/cluster destroy $$c; done
+	rm -rf .data
+	cargo clean
