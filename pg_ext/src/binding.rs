@@ -1,0 +1,93 @@
+//! Bindings: peer to node.
+
+use std::{collections::HashMap, sync::Arc};
+
+use pgrx::prelude::*;
+use serde_json::value::RawValue;
+use tailnet_wire::{Binding, Digest, Event, Node, NodeError};
+use uuid::Uuid;
+
+use crate::{
+    array::{self, Array, to_pg, uuid_array},
+    error::{Error, raise_error},
+    session::{Session, sessions},
+    statement::{Row, rows},
+    turn::{Identity, Turn},
+};
+
+/// Only what changes is written: a node that says the same as before touches nothing and tells nobody.
+const BIND: &str = "
+    UPDATE tailnet_private.peers p SET
+        node = q.node::json, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
+    FROM pg_catalog.unnest($2, $3, $4, $5) q(id, session, digest, node)
+    WHERE p.id = q.id AND p.session = q.session AND p.coordinator_id = $1
+      AND (p.status IS DISTINCT FROM 'ok' OR p.digest IS DISTINCT FROM q.digest)
+    RETURNING p.id";
+
+#[pg_extern]
+fn bind_peers(
+    registration: Option<pgrx::Uuid>,
+    peers: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    nodes: Array<String>,
+) -> i32 {
+    raise_error(|| {
+        let batch = self::sessions(peers, sessions)?;
+        let nodes = array::values("nodes", nodes)?;
+        array::same_length("peers", &batch, "nodes", &nodes)?;
+        let mut turn = Turn::take(registration, &batch.iter().map(|s| s.id).collect::<Vec<_>>())?;
+        let bound = bind(&mut turn, batch.into_iter().zip(nodes))?;
+        turn.end(bound)
+    })
+}
+
+/// Binds nodes to the sessions that are current, and tells partners of what changed. A session that is named twice ends
+/// on its last node.
+pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>) -> Result<usize, Error> {
+    let mut checked = HashMap::new();
+    for (session, text) in batch {
+        let Some(identity) = turn.identities.get(&session.id) else { continue };
+        match check(session.id, *identity, text) {
+            Ok(node) => {
+                checked.insert(session, node);
+            }
+            Err(error) => turn.answer(session.refused(error.to_string())),
+        }
+    }
+    let (mut ids, mut numbers) = (Vec::new(), Vec::new());
+    let (mut digests, mut texts) = (Vec::new(), Vec::new());
+    for (session, (digest, node)) in &checked {
+        ids.push(session.id);
+        numbers.push(session.number);
+        digests.push(digest.0);
+        texts.push(node.get().to_owned());
+    }
+    let args = [to_pg(turn.coordinator).into(), uuid_array(ids).into(), numbers.into(), digests.into(), texts.into()];
+    let changed = rows(BIND, &args, |row| row.id(1))?;
+    let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.id, node)).collect();
+    turn.fanout.to_partners(&changed, |place| {
+        let id = changed[place];
+        let (digest, node) = nodes[&id].clone();
+        Event::Changed { id, binding: Binding::Ok { digest, node } }
+    })?;
+    Ok(changed.len())
+}
+
+fn check(id: Uuid, identity: Identity, text: String) -> Result<(Digest, Arc<RawValue>), NodeError> {
+    let node = Node::parse(&text)?;
+    node.check(identity.role, id)?;
+    Ok((node.digest(), RawValue::from_string(text)?.into()))
+}
+
+/// A binding in three columns of a row: status, digest, node. None: the peer never announced a node.
+pub fn from_row(row: &Row<'_>, first: usize) -> Result<Option<Binding>, Error> {
+    match row.maybe::<String>(first)?.as_deref() {
+        None => Ok(None),
+        Some("lost") => Ok(Some(Binding::Lost)),
+        Some(_) => {
+            let pgrx::datum::JsonString(text) = row.get(first + 2)?;
+            let node = RawValue::from_string(text)?.into();
+            Ok(Some(Binding::Ok { digest: Digest(row.get(first + 1)?), node }))
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a caller can do wrong.
+
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
+use uuid::Uuid;
+
+/// A call that is refused whole. What is wrong with a single entry of a batch is told in the log instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("argument {0} is NULL, expected {1}")]
+    NullArgument(&'static str, &'static str),
+    #[error("element {index} of {name} is NULL, expected none")]
+    NullElement { name: &'static str, index: usize },
+    #[error("{name} has {found} elements, expected {expected} as in {other}")]
+    Length { name: &'static str, found: usize, other: &'static str, expected: usize },
+    #[error("{name} has {found} elements, expected at most {max}")]
+    TooLong { name: &'static str, found: usize, max: usize },
+    #[error("isolation level of the transaction is REPEATABLE READ or higher, expected READ COMMITTED")]
+    Isolation,
+    #[error("registration of the coordinator is not current")]
+    NotRegistered,
+    #[error("there is no peer {0}")]
+    UnknownPeer(Uuid),
+    #[error("statement of the extension failed")]
+    Spi(#[from] pgrx::spi::Error),
+    #[error("event could not be written as JSON")]
+    Event(#[from] serde_json::Error),
+    #[error("{0} in a table of the extension")]
+    Corrupt(String),
+}
+
+impl Error {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::NullArgument(..) | Self::NullElement { .. } => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::Length { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::TooLong { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::Isolation => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
+            Self::NotRegistered => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::UnknownPeer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::Spi(_) | Self::Event(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Self::Corrupt(_) => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Length { .. } => Some("The arrays of a batch have one element for each entry."),
+            Self::TooLong { .. } => Some("Split the batch: a call holds its networks' locks until it ends."),
+            Self::Isolation => Some(
+                "A change must see what was committed while it waited for its turn: use READ COMMITTED, the default.",
+            ),
+            Self::NotRegistered => Some(
+                "The coordinator was expired or has registered again: call tailnet.register_coordinator and restore \
+                 its peers.",
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the body of a SQL function and raises its error as Postgres knows errors.
+pub fn raise_error<T>(body: impl FnOnce() -> Result<T, Error>) -> T {
+    match body() {
+        Ok(value) => value,
+        Err(error) => {
+            let message = std::iter::successors(std::error::Error::source(&error), |e| e.source())
+                .fold(error.to_string(), |text, source| format!("{text}: {source}"));
+            let mut report = ErrorReport::new(error.sqlstate(), message, "pg_tailnet");
+            if let Some(hint) = error.hint() {
+                report = report.set_hint(hint);
+            }
+            report.report(PgLogLevel::ERROR);
+            unreachable!("an ERROR does not return")
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Handshakes: a peer tells a tunnel partner that it is ready for one.
+
+use pgrx::prelude::*;
+use tailnet_wire::{Event, Role};
+
+use crate::{
+    array::Array,
+    error::raise_error,
+    statement::rows,
+    tunnel::{arguments, requests},
+    turn::Turn,
+};
+
+const READY: &str = "
+    SELECT q.ord, d.coordinator_id,
+           EXISTS (SELECT FROM tailnet_private.tunnels o WHERE o.src = q.src AND o.dst = q.dst)
+           OR EXISTS (SELECT FROM tailnet_private.tunnels i WHERE i.src = q.dst AND i.dst = q.src)
+    FROM pg_catalog.unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
+    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id = $1
+    LEFT JOIN tailnet_private.peers d ON d.id = q.dst";
+
+#[pg_extern]
+fn ready_for_handshake(
+    registration: Option<pgrx::Uuid>,
+    srcs: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    dsts: Array<pgrx::Uuid>,
+) -> i32 {
+    raise_error(|| {
+        let batch = requests(srcs, sessions, dsts)?;
+        let mut turn = Turn::take(registration, &batch.iter().map(|r| r.src.id).collect::<Vec<_>>())?;
+        let found =
+            rows(READY, &arguments(&turn, &batch), |row| Ok((row.place(1)?, row.maybe_id(2)?, row.get::<bool>(3)?)))?;
+        let mut told = 0;
+        for (place, coordinator, shared) in found {
+            let request = batch[place];
+            let (src, dst) = (request.src, request.dst);
+            let role = turn.identities.get(&src.id).map(|known| known.role);
+            if role == Some(Role::Client) {
+                turn.answer(src.refused("ready_for_handshake is refused: a client does not send it".to_owned()));
+            } else if !shared {
+                let error = format!("ready_for_handshake for {dst} is refused: there is no tunnel with it");
+                turn.answer(Event::Refused { id: src.id, session: src.number, error, fatal: false });
+            } else if let Some(coordinator) = coordinator {
+                turn.fanout.to(coordinator, Event::Ready { src: src.id, dst });
+                told += 1;
+            }
+        }
+        turn.end(told)
+    })
+}

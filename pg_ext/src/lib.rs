@@ -1,0 +1,42 @@
+//! A tailnet coordinator that lives in Postgres.
+//!
+//! Every function that changes coordination state goes the same way: take the lock of the networks it touches
+//! ([`turn`]), write, look up which coordinators must hear of it ([`fanout`]), and NOTIFY those ([`notify`]), in one
+//! transaction. So each coordinator's channel is a totally ordered log of what was committed.
+//!
+//! SQL that needs no lock is in `sql/`, joined below in the order of its dependencies. Modules, from the bottom up:
+//!
+//! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
+//! - [`array`]: array arguments, checked
+//! - [`statement`]: SPI statements, planned once a backend
+//! - [`notify`]: one NOTIFY
+//! - [`fanout`]: events, each to the coordinators that must hear of it
+//! - [`turn`]: one change's turn in the order of its networks
+//! - [`coordinator`], [`session`], [`view`], [`binding`], [`tunnel`], [`handshake`], [`revocation`]: the nouns, each
+//!   with the SQL functions about it
+
+use pgrx::prelude::*;
+
+mod array;
+mod binding;
+mod coordinator;
+mod error;
+mod fanout;
+mod handshake;
+mod notify;
+mod revocation;
+mod session;
+mod statement;
+mod tunnel;
+mod turn;
+mod view;
+
+pgrx::pg_module_magic!();
+
+extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
+extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
+extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemeral"]);
+extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
+extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
+extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["durable"]);
+extension_sql_file!("../../sql/functions.sql", name = "functions", finalize);

@@ -1,0 +1,203 @@
+//! Sessions: one websocket of a peer. Of two sessions of a peer the one with the higher number is the newer; the other
+//! is fenced off: whatever it still writes has no effect.
+
+use std::collections::{HashMap, HashSet};
+
+use pgrx::prelude::*;
+use tailnet_wire::{Binding, Ending, Event};
+use uuid::Uuid;
+
+use crate::{
+    array::{self, Array, to_pg, uuid_array},
+    binding::bind,
+    error::{Error, raise_error},
+    statement::{rows, run},
+    tunnel::{Request, open},
+    turn::Turn,
+    view::send_views,
+};
+
+/// Read under the lock: it decides who may attach.
+const CURRENT: &str = "
+    SELECT i.id, i.revoked_at IS NOT NULL, p.session, p.coordinator_id
+    FROM pg_catalog.unnest($1) q(id)
+    JOIN tailnet_private.identities i ON i.id = q.id
+    LEFT JOIN tailnet_private.peers p ON p.id = q.id";
+
+/// A binding stays as it is: partners of a peer that is taken over see no LOST in between.
+const ATTACH: &str = "
+    INSERT INTO tailnet_private.peers AS p (id, coordinator_id, session, updated_at)
+    SELECT q.id, $1, q.session, pg_catalog.clock_timestamp()
+    FROM pg_catalog.unnest($2, $3) q(id, session)
+    ON CONFLICT (id) DO UPDATE SET
+        coordinator_id = EXCLUDED.coordinator_id, session = EXCLUDED.session, updated_at = EXCLUDED.updated_at
+    WHERE (p.coordinator_id, p.session) IS DISTINCT FROM (EXCLUDED.coordinator_id, EXCLUDED.session)";
+
+/// An ended session keeps its number, so that a tunnel that it closed with its last word is still closed for it. A
+/// coordinator that ends a session of a peer ends earlier ones with it: it may hold one only.
+const LOSE: &str = "
+    UPDATE tailnet_private.peers p SET
+        coordinator_id = NULL, session = old.ended, updated_at = pg_catalog.clock_timestamp(),
+        status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END
+    FROM (
+        SELECT DISTINCT ON (o.id) o.id, o.status, q.session AS ended
+        FROM pg_catalog.unnest($2, $3) q(id, session)
+        JOIN tailnet_private.peers o ON o.id = q.id AND o.coordinator_id = $1 AND o.session <= q.session
+        ORDER BY o.id, q.session DESC
+    ) old
+    WHERE p.id = old.id
+    RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok'";
+
+const ENDING: &str = "
+    SELECT DISTINCT p.id
+    FROM pg_catalog.unnest($2, $3) q(id, session)
+    JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id = $1 AND p.session <= q.session";
+
+const DELETE_OUTBOUND: &str =
+    "DELETE FROM tailnet_private.tunnels t USING pg_catalog.unnest($1) q(id) WHERE t.src = q.id";
+
+const DELETE_PEERS: &str = "DELETE FROM tailnet_private.peers p USING pg_catalog.unnest($1) q(id) WHERE p.id = q.id";
+
+/// A session as the calls name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Session {
+    pub id: Uuid,
+    pub number: i64,
+}
+
+impl Session {
+    /// The event that a request was refused and the session must end.
+    pub fn refused(self, error: String) -> Event {
+        Event::Refused { id: self.id, session: self.number, error, fatal: true }
+    }
+}
+
+/// The sessions of a batch.
+pub fn sessions(peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> Result<Vec<Session>, Error> {
+    let peers = array::ids("peers", peers)?;
+    let numbers = array::values("sessions", sessions)?;
+    array::same_length("peers", &peers, "sessions", &numbers)?;
+    Ok(peers.into_iter().zip(numbers).map(|(id, number)| Session { id, number }).collect())
+}
+
+#[pg_extern]
+fn attach_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
+    raise_error(|| {
+        let batch = self::sessions(peers, sessions)?;
+        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let attached = attach(&mut turn, &batch)?;
+        send_views(&mut turn, &starts(&attached))?;
+        turn.end(attached.len())
+    })
+}
+
+#[pg_extern]
+fn restore_peers(
+    registration: Option<pgrx::Uuid>,
+    peers: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    nodes: Array<String>,
+    tunnel_srcs: Array<pgrx::Uuid>,
+    tunnel_dsts: Array<pgrx::Uuid>,
+) -> i32 {
+    raise_error(|| {
+        let batch = self::sessions(peers, sessions)?;
+        let nodes = array::elements("nodes", nodes)?;
+        array::same_length("peers", &batch, "nodes", &nodes)?;
+        let (srcs, dsts) = (array::ids("tunnel_srcs", tunnel_srcs)?, array::ids("tunnel_dsts", tunnel_dsts)?);
+        array::same_length("tunnel_srcs", &srcs, "tunnel_dsts", &dsts)?;
+        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let attached = attach(&mut turn, &batch)?;
+        let numbers: HashMap<Uuid, i64> = attached.iter().map(|s| (s.id, s.number)).collect();
+        let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.id) == Some(&session.number));
+        bind(&mut turn, bound.filter_map(|(session, node)| Some((*session, node?))))?;
+        let requests: Vec<Request> = srcs
+            .into_iter()
+            .zip(dsts)
+            .filter_map(|(src, dst)| Some(Request { src: Session { id: src, number: *numbers.get(&src)? }, dst }))
+            .collect();
+        // What a peer may no longer open was closed by the operator: that is no fault of the session.
+        open(&mut turn, &requests, |_| None)?;
+        send_views(&mut turn, &starts(&attached))?;
+        turn.end(attached.len())
+    })
+}
+
+#[pg_extern]
+fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
+    raise_error(|| {
+        let batch = self::sessions(peers, sessions)?;
+        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let ended = rows(LOSE, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.get::<bool>(2)?)))?;
+        let lost: Vec<Uuid> = ended.iter().filter(|(_, bound)| *bound).map(|(id, _)| *id).collect();
+        turn.fanout.to_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
+        turn.end(ended.len())
+    })
+}
+
+#[pg_extern]
+fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
+    raise_error(|| {
+        let batch = self::sessions(peers, sessions)?;
+        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let ended = rows(ENDING, &arguments(&turn, &batch), |row| row.id(1))?;
+        disconnect(&mut turn.fanout, &ended)?;
+        turn.end(ended.len())
+    })
+}
+
+/// Deletes peers and the tunnels that they opened, and tells their partners. Under the lock.
+pub fn disconnect(fanout: &mut crate::fanout::Fanout, peers: &[Uuid]) -> Result<(), Error> {
+    // Who must hear it is known only while the tunnels stand.
+    fanout.to_partners(peers, |place| Event::Disconnected { id: peers[place] })?;
+    run(DELETE_OUTBOUND, &[uuid_array(peers.iter().copied()).into()])?;
+    run(DELETE_PEERS, &[uuid_array(peers.iter().copied()).into()])?;
+    Ok(())
+}
+
+/// Makes sessions the current ones of their peers; returns those that now are. A session that an earlier one holds
+/// elsewhere supersedes it; one that comes too late is told that it is superseded itself.
+fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
+    let mut newest: HashMap<Uuid, i64> = HashMap::new();
+    for session in batch {
+        let number = newest.entry(session.id).or_insert(session.number);
+        *number = session.number.max(*number);
+    }
+    let current = rows(CURRENT, &[uuid_array(newest.keys().copied()).into()], |row| {
+        Ok((row.id(1)?, row.get::<bool>(2)?, row.maybe::<i64>(3)?, row.maybe_id(4)?))
+    })?;
+    let mut attached = Vec::with_capacity(current.len());
+    for (id, revoked, session, coordinator) in current {
+        let new = Session { id, number: newest[&id] };
+        let held_elsewhere = coordinator.is_some_and(|holder| holder != turn.coordinator);
+        if revoked {
+            turn.answer(Event::Ended { id, session: new.number, why: Ending::Revoked });
+        } else if session.is_some_and(|old| old > new.number || (old == new.number && held_elsewhere)) {
+            turn.answer(Event::Ended { id, session: new.number, why: Ending::Superseded });
+        } else {
+            if let (Some(old), Some(holder)) = (session, coordinator)
+                && old != new.number
+            {
+                turn.fanout.to(holder, Event::Ended { id, session: old, why: Ending::Superseded });
+            }
+            attached.push(new);
+        }
+    }
+    run(ATTACH, &arguments(turn, &attached))?;
+    Ok(attached)
+}
+
+/// Coordinator, ids and numbers: the parameters of the statements that fence.
+fn arguments<'a>(turn: &Turn, batch: &[Session]) -> [pgrx::datum::DatumWithOid<'a>; 3] {
+    let numbers: Vec<i64> = batch.iter().map(|s| s.number).collect();
+    [to_pg(turn.coordinator).into(), uuid_array(batch.iter().map(|s| s.id)).into(), numbers.into()]
+}
+
+fn ids(batch: &[Session]) -> Vec<Uuid> {
+    batch.iter().map(|session| session.id).collect::<HashSet<_>>().into_iter().collect()
+}
+
+/// Views from their beginning.
+fn starts(attached: &[Session]) -> Vec<(Session, Option<Uuid>)> {
+    attached.iter().map(|session| (*session, None)).collect()
+}

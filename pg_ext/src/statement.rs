@@ -1,0 +1,80 @@
+//! SPI statements, planned once a backend.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use pgrx::{
+    FromDatum, IntoDatum, PgOid,
+    datum::DatumWithOid,
+    spi::{OwnedPreparedStatement, Spi, SpiHeapTupleData, SpiTupleTable},
+};
+
+use crate::{array::from_pg, error::Error};
+
+thread_local! {
+    // Postgres keeps plans for the life of a backend, and a backend is one thread.
+    static PLANS: RefCell<HashMap<&'static str, OwnedPreparedStatement>> = RefCell::default();
+}
+
+/// Runs a statement, and maps its rows.
+pub fn rows<T>(
+    sql: &'static str,
+    args: &[DatumWithOid<'_>],
+    map: impl Fn(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    execute(sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
+}
+
+/// Runs a statement that returns nothing of interest, and returns how many rows it touched.
+pub fn run(sql: &'static str, args: &[DatumWithOid<'_>]) -> Result<usize, Error> {
+    execute(sql, args, |table| Ok(table.len()))
+}
+
+/// Always as a statement that may write: a read-only one would see the snapshot of the calling query, taken before this
+/// transaction waited for its turn.
+fn execute<T>(
+    sql: &'static str,
+    args: &[DatumWithOid<'_>],
+    read: impl FnOnce(SpiTupleTable<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    Spi::connect_mut(|client| {
+        PLANS.with_borrow_mut(|plans| {
+            if !plans.contains_key(sql) {
+                let types: Vec<PgOid> = args.iter().map(|arg| PgOid::from(arg.oid())).collect();
+                plans.insert(sql, client.prepare_mut(sql, &types)?.keep());
+            }
+            // The kept plan derefs to one of this connection's life.
+            read(client.update(&*plans[sql], None, args)?)
+        })
+    })
+}
+
+/// One row of a result; columns count from 1.
+pub struct Row<'a>(SpiHeapTupleData<'a>);
+
+impl Row<'_> {
+    /// A column that may be NULL.
+    pub fn maybe<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<Option<T>, Error> {
+        Ok(self.0.get(column)?)
+    }
+
+    /// A column that the query never leaves NULL.
+    pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<T, Error> {
+        self.maybe(column)?.ok_or_else(|| Error::Corrupt(format!("NULL in column {column} of a result")))
+    }
+
+    /// A uuid that may be NULL.
+    pub fn maybe_id(&self, column: usize) -> Result<Option<uuid::Uuid>, Error> {
+        Ok(self.maybe::<pgrx::Uuid>(column)?.map(from_pg))
+    }
+
+    /// A uuid that the query never leaves NULL.
+    pub fn id(&self, column: usize) -> Result<uuid::Uuid, Error> {
+        Ok(from_pg(self.get(column)?))
+    }
+
+    /// A place in an array parameter, from WITH ORDINALITY, as an index from 0.
+    pub fn place(&self, column: usize) -> Result<usize, Error> {
+        let ordinal: i64 = self.get(column)?;
+        usize::try_from(ordinal - 1).map_err(|_| Error::Corrupt(format!("ordinal {ordinal} of a result")))
+    }
+}

@@ -1,0 +1,25 @@
+-- Batch lookups. LATERAL keeps them driven by the ids that are asked for: with = ANY the planner hashes the whole
+-- table for a few hundred ids. settings.sql takes the other plans away.
+
+CREATE FUNCTION tailnet.tunnel_peer_ids(peers uuid[])
+RETURNS TABLE (peer_id uuid, tunnel_peer_id uuid)
+LANGUAGE sql STABLE STRICT ROWS 500 AS $$
+    SELECT q.id, t.other
+    FROM (SELECT DISTINCT u.id FROM pg_catalog.unnest(peers) AS u(id)) q
+    CROSS JOIN LATERAL (
+        SELECT o.dst AS other FROM tailnet_private.tunnels o WHERE o.src = q.id
+        UNION
+        SELECT i.src FROM tailnet_private.tunnels i WHERE i.dst = q.id
+    ) t
+$$;
+COMMENT ON FUNCTION tailnet.tunnel_peer_ids(uuid[]) IS 'The tunnel partners of each of these peers, whoever opened the tunnel; each pair once';
+
+CREATE FUNCTION tailnet.tunnel_peer_bindings(peers uuid[])
+RETURNS TABLE (peer_id uuid, tunnel_peer_id uuid, status text, node json, updated_at timestamptz)
+LANGUAGE sql STABLE STRICT ROWS 500 AS $$
+    SELECT t.peer_id, t.tunnel_peer_id, p.status, p.node, p.updated_at
+    FROM tailnet.tunnel_peer_ids(peers) t
+    JOIN tailnet_private.peers p ON p.id = t.tunnel_peer_id
+    WHERE p.status IS NOT NULL
+$$;
+COMMENT ON FUNCTION tailnet.tunnel_peer_bindings(uuid[]) IS 'The bindings of the tunnel partners of each of these peers; partners that never announced a node are left out';

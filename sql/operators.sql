@@ -1,0 +1,125 @@
+-- What operators call. Those that change the state of live peers (revoke_peer, revoke_tunnel) are in Rust, because
+-- they take the network's lock and notify.
+
+CREATE FUNCTION tailnet.create_network(name text) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    made uuid;
+BEGIN
+    IF create_network.name IS NULL OR create_network.name = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a network needs a name';
+    END IF;
+    INSERT INTO tailnet_private.networks AS n (name) VALUES (create_network.name)
+    ON CONFLICT ON CONSTRAINT networks_name_key DO NOTHING
+    RETURNING n.id INTO made;
+    IF made IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation',
+            MESSAGE = pg_catalog.format('network %L exists already', create_network.name);
+    END IF;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION tailnet.create_network(text) IS 'Makes a network and returns its id';
+
+CREATE FUNCTION tailnet_private.new_token() RETURNS text
+LANGUAGE sql VOLATILE AS $$
+    -- Two random uuids: 244 bits from the system's strong generator, in the URL-safe alphabet of base64.
+    SELECT 'tnp_' || pg_catalog.rtrim(pg_catalog.translate(pg_catalog.encode(
+        pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid()),
+        'base64'), '+/', '-_'), '=')
+$$;
+COMMENT ON FUNCTION tailnet_private.new_token() IS 'A new token; only its SHA-256 is ever stored';
+
+CREATE FUNCTION tailnet_private.token_sha256(token text) RETURNS bytea
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT pg_catalog.sha256(pg_catalog.convert_to(token_sha256.token, 'UTF8'))
+$$;
+COMMENT ON FUNCTION tailnet_private.token_sha256(text) IS 'What is stored of a token';
+
+CREATE FUNCTION tailnet.create_peer(
+    network text, role text, name text DEFAULT NULL, id uuid DEFAULT pg_catalog.gen_random_uuid(),
+    OUT peer_id uuid, OUT token text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    network_id uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = create_peer.network);
+BEGIN
+    IF network_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('there is no network %L', create_peer.network),
+            HINT = 'SELECT tailnet.create_network(name) makes one.';
+    END IF;
+    IF create_peer.role IS NULL OR create_peer.role NOT IN ('agent', 'client', 'hub') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = pg_catalog.format('unknown role %L, expected agent, client or hub', create_peer.role);
+    END IF;
+    IF create_peer.name = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the name of a peer is empty, expected a name or NULL';
+    END IF;
+    IF create_peer.id IS NULL OR create_peer.id = '00000000-0000-0000-0000-000000000000' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the id of a peer is NULL or the nil uuid, expected another uuid';
+    END IF;
+    token := tailnet_private.new_token();
+    INSERT INTO tailnet_private.identities AS i (id, network_id, role, name, token_sha256)
+    VALUES (create_peer.id, network_id, create_peer.role, create_peer.name, tailnet_private.token_sha256(token))
+    ON CONFLICT ON CONSTRAINT identities_pkey DO NOTHING
+    RETURNING i.id INTO peer_id;
+    IF peer_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation',
+            MESSAGE = pg_catalog.format('peer %s exists already', create_peer.id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tailnet.create_peer(text, text, text, uuid) IS 'Makes an identity in a network, with role agent, client or hub; the token is shown this once';
+
+CREATE FUNCTION tailnet_private.expect_role(peer uuid, expected text) RETURNS uuid
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT i.network_id, i.role INTO found FROM tailnet_private.identities i WHERE i.id = expect_role.peer;
+    IF found IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('there is no peer %s', coalesce(expect_role.peer::text, 'NULL')),
+            HINT = 'SELECT * FROM tailnet.create_peer(network, role, name) makes one.';
+    END IF;
+    IF found.role <> expect_role.expected THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = pg_catalog.format('peer %s has role %s, expected %s', expect_role.peer, found.role, expect_role.expected);
+    END IF;
+    RETURN found.network_id;
+END
+$$;
+COMMENT ON FUNCTION tailnet_private.expect_role(uuid, text) IS 'The network of a peer, or an error that names what is wrong with it';
+
+CREATE FUNCTION tailnet.grant_tunnel(client uuid, agent uuid) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF tailnet_private.expect_role(client, 'client') <> tailnet_private.expect_role(agent, 'agent') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = pg_catalog.format('client %s and agent %s are in different networks', client, agent),
+            HINT = 'Tunnels never cross networks.';
+    END IF;
+    INSERT INTO tailnet_private.grants (client_id, agent_id) VALUES (client, agent) ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION tailnet.grant_tunnel(uuid, uuid) IS 'Allows a client to open tunnels to an agent; false: it was allowed already';
+
+CREATE FUNCTION tailnet.rotate_token(peer uuid) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    token text := tailnet_private.new_token();
+BEGIN
+    UPDATE tailnet_private.identities i SET token_sha256 = tailnet_private.token_sha256(token)
+    WHERE i.id = rotate_token.peer AND i.revoked_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('there is no peer %s with a good token', coalesce(rotate_token.peer::text, 'NULL')),
+            HINT = 'A revoked peer stays revoked: make a new one with tailnet.create_peer.';
+    END IF;
+    RETURN token;
+END
+$$;
+COMMENT ON FUNCTION tailnet.rotate_token(uuid) IS 'A new token for a peer, shown this once; the old one fails from now on, a live session goes on';
