@@ -1,0 +1,172 @@
+//! The websocket that a peer holds to a coordinator.
+
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        self, ClientRequestBuilder,
+        http::{StatusCode, Uri},
+        protocol::frame::coding::CloseCode,
+    },
+};
+
+use crate::message::{Message, Request};
+
+/// Says which protocol is spoken; every peer offers it.
+pub const SUBPROTOCOL: &str = "tailnet.v1.json";
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How a peer shows who it is.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// For the header `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// What is offered as `Sec-WebSocket-Protocol`.
+    pub subprotocols: Vec<String>,
+}
+
+impl Credentials {
+    /// As programs do it: the token in the header.
+    pub fn header(token: &str) -> Self {
+        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()] }
+    }
+
+    /// As browsers do it, which cannot set a header: the token as a subprotocol.
+    pub fn subprotocol(token: &str) -> Self {
+        Self { bearer: None, subprotocols: vec![SUBPROTOCOL.to_owned(), format!("bearer.{token}")] }
+    }
+}
+
+/// Why there is no websocket.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL of the proxy is none.
+    #[error("{0:?} is not a URL like ws://host:port")]
+    Url(String),
+    /// The proxy answered with something other than 101.
+    #[error("the proxy refused the peer with {0}")]
+    Refused(StatusCode),
+    /// The proxy selected another protocol.
+    #[error("the proxy selected the subprotocol {0:?}, expected {SUBPROTOCOL:?}")]
+    Subprotocol(Option<String>),
+    /// Anything else.
+    #[error("cannot connect to the proxy")]
+    Socket(#[source] Box<tungstenite::Error>),
+}
+
+/// Both directions of the websocket.
+#[derive(Debug)]
+pub struct Coordinator {
+    sender: Sender,
+    receiver: Receiver,
+}
+
+/// The direction to the proxy.
+#[derive(Debug)]
+pub struct Sender(SplitSink<Socket, tungstenite::Message>);
+
+/// The direction from the proxy.
+#[derive(Debug)]
+pub struct Receiver(SplitStream<Socket>);
+
+impl Coordinator {
+    /// Connects to the proxy at `url` (`ws://host:port`).
+    ///
+    /// # Errors
+    /// When the proxy does not answer with a websocket of the right protocol.
+    pub async fn connect(url: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
+        let bad_url = || ConnectError::Url(url.to_owned());
+        let uri: Uri = format!("{}/v1/coordinate", url.trim_end_matches('/')).parse().map_err(|_| bad_url())?;
+        if uri.scheme_str() != Some("ws") || uri.host().is_none() {
+            return Err(bad_url());
+        }
+        let mut request = ClientRequestBuilder::new(uri);
+        if let Some(token) = &credentials.bearer {
+            request = request.with_header("Authorization", format!("Bearer {token}"));
+        }
+        for protocol in &credentials.subprotocols {
+            request = request.with_sub_protocol(protocol);
+        }
+        let (socket, response) = connect_async(request).await.map_err(|error| match error {
+            tungstenite::Error::Http(response) => ConnectError::Refused(response.status()),
+            other => ConnectError::Socket(Box::new(other)),
+        })?;
+        let selected = response.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
+        if selected != Some(SUBPROTOCOL) {
+            return Err(ConnectError::Subprotocol(selected.map(str::to_owned)));
+        }
+        let (sink, stream) = socket.split();
+        Ok(Self { sender: Sender(sink), receiver: Receiver(stream) })
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// When the websocket is gone.
+    pub async fn send(&mut self, request: &Request) -> Result<(), tungstenite::Error> {
+        self.sender.send(request).await
+    }
+
+    /// The next frame of the proxy; after [`Message::Closed`] there is none. Loses nothing when it is cancelled.
+    pub async fn next(&mut self) -> Message {
+        self.receiver.next().await
+    }
+
+    /// The two directions, for two tasks.
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+}
+
+impl Sender {
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// When the websocket is gone.
+    pub async fn send(&mut self, request: &Request) -> Result<(), tungstenite::Error> {
+        let text = serde_json::to_string(request).expect("a request has string keys only");
+        self.send_raw(tungstenite::Message::text(text)).await
+    }
+
+    /// Sends any websocket message, also one that no peer should send.
+    ///
+    /// # Errors
+    /// When the websocket is gone.
+    pub async fn send_raw(&mut self, message: tungstenite::Message) -> Result<(), tungstenite::Error> {
+        self.0.send(message).await
+    }
+}
+
+impl Receiver {
+    /// See [`Coordinator::next`].
+    pub async fn next(&mut self) -> Message {
+        loop {
+            let closed = |code, reason: String| Message::Closed { code, reason };
+            match self.0.next().await {
+                None => return closed(None, "the connection ended without a close frame".to_owned()),
+                Some(Err(error)) => return closed(None, error.to_string()),
+                Some(Ok(tungstenite::Message::Close(frame))) => {
+                    return match frame {
+                        Some(frame) => closed(Some(u16::from(frame.code)), frame.reason.to_string()),
+                        None => closed(Some(u16::from(CloseCode::Status)), String::new()),
+                    };
+                }
+                Some(Ok(tungstenite::Message::Text(text))) => {
+                    return Message::parse(&text).unwrap_or_else(|error| {
+                        closed(None, format!("the proxy sent what is no documented frame ({error}): {text}"))
+                    });
+                }
+                Some(Ok(tungstenite::Message::Binary(_))) => {
+                    return closed(None, "the proxy sent a binary frame".to_owned());
+                }
+                // Tungstenite answers pings by itself.
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+}

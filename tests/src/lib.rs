@@ -1,0 +1,8 @@
+//! What the end-to-end tests of pg_tailnet are made of.
+//!
+//! - [`message`] and [`coordinator`]: the websocket that a peer holds to a proxy
+//! - [`peer`]: a real peer, with WireGuard and TCP in user space; the binary `tailnet-peer` is its command line
+
+pub mod coordinator;
+pub mod message;
+pub mod peer;

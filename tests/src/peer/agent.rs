@@ -1,0 +1,85 @@
+//! A peer that waits for others and serves them.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    announcement::Announcement,
+    echo_server::EchoServer,
+    endpoint::Endpoint,
+    identity::{self, Identity},
+};
+use crate::{
+    coordinator::Coordinator,
+    message::{Kind, Message, Request, Update},
+};
+
+/// The proxy answers a goodbye within a round trip to Postgres.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// What an agent did in its life.
+#[derive(Debug)]
+pub struct Served {
+    /// Bytes that came through the tunnels.
+    pub received: u64,
+    /// Bytes that were sent back.
+    pub sent: u64,
+}
+
+/// Announces itself and echoes until `stop` is ready. `announced` is called once others can find it.
+///
+/// # Errors
+/// When the proxy refuses a request or ends the session, or the network fails.
+pub async fn serve(
+    identity: &Identity,
+    announced: impl FnOnce(Ipv6Addr),
+    stop: impl Future<Output = ()>,
+) -> Result<Served> {
+    let mut coordinator = identity.connect().await?;
+    let (mut endpoint, announcement) = identity.endpoint().await?;
+    let mut echo = EchoServer::new(&mut endpoint.tcp)?;
+    coordinator.send(&announcement).await.context("cannot announce the node")?;
+    announced(identity::address(identity.id));
+    tokio::pin!(stop);
+    loop {
+        echo.advance(&mut endpoint.tcp)?;
+        tokio::select! {
+            () = &mut stop => break,
+            turned = endpoint.turn() => turned?,
+            message = coordinator.next() => match message {
+                Message::Updates(updates) => learn(updates, &mut endpoint, &mut coordinator).await?,
+                Message::Error(error) => bail!("the proxy refused a request: {error}"),
+                Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
+            },
+        }
+    }
+    tokio::time::timeout(GOODBYE, identity::say_goodbye(&mut coordinator))
+        .await
+        .context("the proxy did not answer the goodbye in time")??;
+    Ok(Served { received: echo.received(), sent: echo.sent() })
+}
+
+async fn learn(updates: Vec<Update>, endpoint: &mut Endpoint, coordinator: &mut Coordinator) -> Result<()> {
+    let mut learnt = Vec::new();
+    for Update { id, kind, node, .. } in updates {
+        match kind {
+            Kind::Node => match Announcement::from_node(&node.unwrap_or_default()) {
+                Ok(announcement) => {
+                    endpoint.tunnels.set(id, announcement);
+                    learnt.push(id);
+                }
+                // One peer that cannot be reached is no reason to leave the others alone.
+                Err(error) => eprintln!("no tunnel to peer {id}: {error:#}"),
+            },
+            Kind::Disconnected => endpoint.tunnels.remove(id),
+            // WireGuard goes on without the coordinator.
+            Kind::Lost | Kind::ReadyForHandshake => {}
+        }
+    }
+    if learnt.is_empty() {
+        return Ok(());
+    }
+    let ready = Request::ready_for_handshake(&learnt);
+    coordinator.send(&ready).await.context("cannot tell that the tunnels are ready for a handshake")
+}

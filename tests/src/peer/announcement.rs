@@ -1,0 +1,59 @@
+//! What a peer says about itself, as far as WireGuard needs it.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result};
+use boringtun::x25519::PublicKey;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{key, prefix::Prefix};
+
+/// The node that announces a peer. Its id as an integer is cut from the uuid: no reader here uses it.
+pub fn to_node(id: Uuid, address: Ipv6Addr, key: &PublicKey, endpoint: SocketAddr) -> Value {
+    json!({
+        "id": id.as_fields().0,
+        "as_of": humantime::format_rfc3339(SystemTime::now()).to_string(),
+        "key": key::to_text(key),
+        "disco": format!("discokey:{}", hex::encode(rand::random::<[u8; 32]>())),
+        "preferred_derp": 0,
+        "addresses": [format!("{address}/128")],
+        "allowed_ips": [format!("{address}/128")],
+        "endpoints": [endpoint.to_string()],
+    })
+}
+
+/// Another peer's node, read.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    pub(super) key: PublicKey,
+    pub(super) endpoint: SocketAddr,
+    pub(super) allowed_ips: Vec<Prefix>,
+}
+
+impl Announcement {
+    /// Reads a node. IPv4 prefixes are left out: these tunnels carry IPv6 only.
+    ///
+    /// # Errors
+    /// When it has no key, or no endpoint.
+    pub fn from_node(node: &Value) -> Result<Self> {
+        let key = node["key"].as_str().context("the node has no key")?;
+        let endpoint = strings(&node["endpoints"]).next().context("the node has no endpoint")?;
+        Ok(Self {
+            key: key::from_text(key)?,
+            endpoint: endpoint.parse().with_context(|| format!("endpoint {endpoint:?} is no socket address"))?,
+            allowed_ips: strings(&node["allowed_ips"]).filter_map(|entry| entry.parse().ok()).collect(),
+        })
+    }
+
+    pub(super) fn allows(&self, address: Ipv6Addr) -> bool {
+        self.allowed_ips.iter().any(|prefix| prefix.contains(address))
+    }
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
