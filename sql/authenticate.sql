@@ -4,7 +4,7 @@ CREATE FUNCTION tailnet.authenticate(token_hashes bytea[])
 RETURNS TABLE (ordinal integer, peer_id uuid, role text, session bigint)
 LANGUAGE sql VOLATILE STRICT ROWS 500 AS $$
     SELECT q.ord::integer, i.id, i.role, pg_catalog.nextval('tailnet_private.sessions')
-    FROM pg_catalog.unnest(token_hashes) WITH ORDINALITY q(hash, ord)
+    FROM unnest(token_hashes) WITH ORDINALITY q(hash, ord)
     JOIN tailnet_private.identities i ON i.token_sha256 = q.hash
     WHERE i.revoked_at IS NULL
 $$;

@@ -5,7 +5,7 @@ CREATE FUNCTION tailnet.tunnel_peer_ids(peers uuid[])
 RETURNS TABLE (peer_id uuid, tunnel_peer_id uuid)
 LANGUAGE sql STABLE STRICT ROWS 500 AS $$
     SELECT q.id, t.other
-    FROM (SELECT DISTINCT u.id FROM pg_catalog.unnest(peers) AS u(id)) q
+    FROM (SELECT DISTINCT u.id FROM unnest(peers) AS u(id)) q
     CROSS JOIN LATERAL (
         SELECT o.dst AS other FROM tailnet_private.tunnels o WHERE o.src = q.id
         UNION

@@ -1,6 +1,6 @@
 -- What tailnet_reader may read. The secrets (registrations, token hashes) stay behind.
 
-CREATE VIEW tailnet.networks WITH (security_barrier) AS
+CREATE VIEW tailnet.networks AS
 SELECT id AS network_id, name, clients_reach_all_agents, created_at
 FROM tailnet_private.networks;
 COMMENT ON VIEW tailnet.networks IS 'Networks: tunnels never cross them';
@@ -9,7 +9,7 @@ COMMENT ON COLUMN tailnet.networks.name IS 'For people; unique';
 COMMENT ON COLUMN tailnet.networks.clients_reach_all_agents IS 'Clients need no grants here';
 COMMENT ON COLUMN tailnet.networks.created_at IS 'When it was made';
 
-CREATE VIEW tailnet.identities WITH (security_barrier) AS
+CREATE VIEW tailnet.identities AS
 SELECT i.id AS peer_id, i.name, i.role, n.name AS network, i.created_at, i.revoked_at
 FROM tailnet_private.identities i
 JOIN tailnet_private.networks n ON n.id = i.network_id;
@@ -21,7 +21,7 @@ COMMENT ON COLUMN tailnet.identities.network IS 'Name of its network';
 COMMENT ON COLUMN tailnet.identities.created_at IS 'When it was made';
 COMMENT ON COLUMN tailnet.identities.revoked_at IS 'From then on its token fails; NULL while it is good';
 
-CREATE VIEW tailnet.grants WITH (security_barrier) AS
+CREATE VIEW tailnet.grants AS
 SELECT client_id, agent_id, created_at
 FROM tailnet_private.grants;
 COMMENT ON VIEW tailnet.grants IS 'Which client may open a tunnel to which agent';
@@ -29,7 +29,7 @@ COMMENT ON COLUMN tailnet.grants.client_id IS 'The client that may open the tunn
 COMMENT ON COLUMN tailnet.grants.agent_id IS 'The agent that it may reach';
 COMMENT ON COLUMN tailnet.grants.created_at IS 'When it was granted';
 
-CREATE VIEW tailnet.coordinators WITH (security_barrier) AS
+CREATE VIEW tailnet.coordinators AS
 SELECT c.id AS coordinator_id, c.name, c.registered_at, c.heartbeat_at,
        (SELECT pg_catalog.count(*) FROM tailnet_private.peers p WHERE p.coordinator_id = c.id) AS peers
 FROM tailnet_private.coordinators c;
@@ -40,7 +40,7 @@ COMMENT ON COLUMN tailnet.coordinators.registered_at IS 'When it last registered
 COMMENT ON COLUMN tailnet.coordinators.heartbeat_at IS 'Its last heartbeat';
 COMMENT ON COLUMN tailnet.coordinators.peers IS 'Peers with a live session on it';
 
-CREATE VIEW tailnet.peers WITH (security_barrier) AS
+CREATE VIEW tailnet.peers AS
 SELECT p.id AS peer_id, i.name, i.role, n.name AS network, c.name AS coordinator, p.status, p.node, p.updated_at
 FROM tailnet_private.peers p
 JOIN tailnet_private.identities i ON i.id = p.id
@@ -56,7 +56,7 @@ COMMENT ON COLUMN tailnet.peers.status IS 'Status of its binding, ok or lost; NU
 COMMENT ON COLUMN tailnet.peers.node IS 'The node as it announced it';
 COMMENT ON COLUMN tailnet.peers.updated_at IS 'When the binding or the session last changed';
 
-CREATE VIEW tailnet.tunnels WITH (security_barrier) AS
+CREATE VIEW tailnet.tunnels AS
 SELECT t.src AS src_id, t.dst AS dst_id, s.name AS src_name, d.name AS dst_name, t.created_at
 FROM tailnet_private.tunnels t
 JOIN tailnet_private.identities s ON s.id = t.src

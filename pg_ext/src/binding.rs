@@ -1,6 +1,9 @@
 //! Bindings: peer to node.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use pgrx::prelude::*;
 use serde_json::value::RawValue;
@@ -19,7 +22,7 @@ use crate::{
 const BIND: &str = "
     UPDATE tailnet_private.peers p SET
         node = q.node::json, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
-    FROM pg_catalog.unnest($2, $3, $4, $5) q(id, session, digest, node)
+    FROM unnest($2, $3, $4, $5) q(id, session, digest, node)
     WHERE p.id = q.id AND p.session = q.session AND p.coordinator_id = $1
       AND (p.status IS DISTINCT FROM 'ok' OR p.digest IS DISTINCT FROM q.digest)
     RETURNING p.id";
@@ -44,7 +47,7 @@ fn bind_peers(
 /// Binds nodes to the sessions that are current, and tells partners of what changed. A session that is named twice ends
 /// on its last node.
 pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>) -> Result<usize, Error> {
-    let mut checked = HashMap::new();
+    let mut checked = BTreeMap::new();
     for (session, text) in batch {
         let Some(identity) = turn.identities.get(&session.id) else { continue };
         match check(session.id, *identity, text) {

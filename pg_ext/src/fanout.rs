@@ -10,7 +10,7 @@ use crate::{array::uuid_array, error::Error, notify::notify, statement::rows};
 /// The coordinators that hold a connected peer with a tunnel to or from each of these peers.
 const INTERESTED: &str = "
     SELECT DISTINCT q.ord, p.coordinator_id
-    FROM pg_catalog.unnest($1) WITH ORDINALITY q(id, ord)
+    FROM unnest($1) WITH ORDINALITY q(id, ord)
     CROSS JOIN LATERAL (
         SELECT o.dst AS other FROM tailnet_private.tunnels o WHERE o.src = q.id
         UNION ALL
@@ -21,7 +21,7 @@ const INTERESTED: &str = "
 
 const REGISTRATIONS: &str = "
     SELECT c.id, c.registration
-    FROM pg_catalog.unnest($1) q(id)
+    FROM unnest($1) q(id)
     JOIN tailnet_private.coordinators c ON c.id = q.id";
 
 thread_local! {

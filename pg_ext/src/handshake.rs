@@ -15,7 +15,7 @@ const READY: &str = "
     SELECT q.ord, d.coordinator_id,
            EXISTS (SELECT FROM tailnet_private.tunnels o WHERE o.src = q.src AND o.dst = q.dst)
            OR EXISTS (SELECT FROM tailnet_private.tunnels i WHERE i.src = q.dst AND i.dst = q.src)
-    FROM pg_catalog.unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
+    FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
     JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id = $1
     LEFT JOIN tailnet_private.peers d ON d.id = q.dst";
 

@@ -6,6 +6,7 @@
 //!
 //! SQL that needs no lock is in `sql/`, joined below in the order of its dependencies. Modules, from the bottom up:
 //!
+//! - [`settings`]: what an operator may set
 //! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
 //! - [`array`]: array arguments, checked
 //! - [`statement`]: SPI statements, planned once a backend
@@ -26,12 +27,18 @@ mod handshake;
 mod notify;
 mod revocation;
 mod session;
+mod settings;
 mod statement;
 mod tunnel;
 mod turn;
 mod view;
 
 pgrx::pg_module_magic!();
+
+#[pg_guard]
+extern "C-unwind" fn _PG_init() {
+    settings::define();
+}
 
 extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);

@@ -1,7 +1,7 @@
 //! Sessions: one websocket of a peer. Of two sessions of a peer the one with the higher number is the newer; the other
 //! is fenced off: whatever it still writes has no effect.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pgrx::prelude::*;
 use tailnet_wire::{Binding, Ending, Event};
@@ -20,7 +20,7 @@ use crate::{
 /// Read under the lock: it decides who may attach.
 const CURRENT: &str = "
     SELECT i.id, i.revoked_at IS NOT NULL, p.session, p.coordinator_id
-    FROM pg_catalog.unnest($1) q(id)
+    FROM unnest($1) q(id)
     JOIN tailnet_private.identities i ON i.id = q.id
     LEFT JOIN tailnet_private.peers p ON p.id = q.id";
 
@@ -28,7 +28,7 @@ const CURRENT: &str = "
 const ATTACH: &str = "
     INSERT INTO tailnet_private.peers AS p (id, coordinator_id, session, updated_at)
     SELECT q.id, $1, q.session, pg_catalog.clock_timestamp()
-    FROM pg_catalog.unnest($2, $3) q(id, session)
+    FROM unnest($2, $3) q(id, session)
     ON CONFLICT (id) DO UPDATE SET
         coordinator_id = EXCLUDED.coordinator_id, session = EXCLUDED.session, updated_at = EXCLUDED.updated_at
     WHERE (p.coordinator_id, p.session) IS DISTINCT FROM (EXCLUDED.coordinator_id, EXCLUDED.session)";
@@ -41,7 +41,7 @@ const LOSE: &str = "
         status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END
     FROM (
         SELECT DISTINCT ON (o.id) o.id, o.status, q.session AS ended
-        FROM pg_catalog.unnest($2, $3) q(id, session)
+        FROM unnest($2, $3) q(id, session)
         JOIN tailnet_private.peers o ON o.id = q.id AND o.coordinator_id = $1 AND o.session <= q.session
         ORDER BY o.id, q.session DESC
     ) old
@@ -50,16 +50,15 @@ const LOSE: &str = "
 
 const ENDING: &str = "
     SELECT DISTINCT p.id
-    FROM pg_catalog.unnest($2, $3) q(id, session)
+    FROM unnest($2, $3) q(id, session)
     JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id = $1 AND p.session <= q.session";
 
-const DELETE_OUTBOUND: &str =
-    "DELETE FROM tailnet_private.tunnels t USING pg_catalog.unnest($1) q(id) WHERE t.src = q.id";
+const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnest($1) q(id) WHERE t.src = q.id";
 
-const DELETE_PEERS: &str = "DELETE FROM tailnet_private.peers p USING pg_catalog.unnest($1) q(id) WHERE p.id = q.id";
+const DELETE_PEERS: &str = "DELETE FROM tailnet_private.peers p USING unnest($1) q(id) WHERE p.id = q.id";
 
 /// A session as the calls name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Session {
     pub id: Uuid,
     pub number: i64,
@@ -158,7 +157,7 @@ pub fn disconnect(fanout: &mut crate::fanout::Fanout, peers: &[Uuid]) -> Result<
 /// Makes sessions the current ones of their peers; returns those that now are. A session that an earlier one holds
 /// elsewhere supersedes it; one that comes too late is told that it is superseded itself.
 fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
-    let mut newest: HashMap<Uuid, i64> = HashMap::new();
+    let mut newest: BTreeMap<Uuid, i64> = BTreeMap::new();
     for session in batch {
         let number = newest.entry(session.id).or_insert(session.number);
         *number = session.number.max(*number);
@@ -194,7 +193,7 @@ fn arguments<'a>(turn: &Turn, batch: &[Session]) -> [pgrx::datum::DatumWithOid<'
 }
 
 fn ids(batch: &[Session]) -> Vec<Uuid> {
-    batch.iter().map(|session| session.id).collect::<HashSet<_>>().into_iter().collect()
+    batch.iter().map(|session| session.id).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Views from their beginning.

@@ -25,7 +25,7 @@ const JUDGE: &str = "
                OR s.role = 'client' AND d.role = 'agent' AND (
                    n.clients_reach_all_agents
                    OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = s.id AND g.agent_id = d.id)))
-    FROM pg_catalog.unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
+    FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
     JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id = $1
     JOIN tailnet_private.identities s ON s.id = q.src
     JOIN tailnet_private.networks n ON n.id = s.network_id
@@ -34,21 +34,21 @@ const JUDGE: &str = "
 
 const OPEN: &str = "
     INSERT INTO tailnet_private.tunnels (src, dst)
-    SELECT q.src, q.dst FROM pg_catalog.unnest($1, $2) q(src, dst)
+    SELECT q.src, q.dst FROM unnest($1, $2) q(src, dst)
     ON CONFLICT (src, dst) DO NOTHING
     RETURNING src, dst";
 
 /// A session may close a tunnel with its last word: it holds as long as no newer session stands.
 const CLOSE: &str = "
     DELETE FROM tailnet_private.tunnels t
-    USING pg_catalog.unnest($2, $3, $4) q(src, session, dst), tailnet_private.peers p
+    USING unnest($2, $3, $4) q(src, session, dst), tailnet_private.peers p
     WHERE t.src = q.src AND t.dst = q.dst AND p.id = q.src AND p.session = q.session
       AND (p.coordinator_id = $1 OR p.coordinator_id IS NULL)
     RETURNING t.src, t.dst";
 
 const ENDS: &str = "
     SELECT p.id, p.coordinator_id, p.status, p.digest, p.node
-    FROM pg_catalog.unnest($1) q(id)
+    FROM unnest($1) q(id)
     JOIN tailnet_private.peers p ON p.id = q.id";
 
 /// A session's wish about a tunnel to another peer.

@@ -29,11 +29,11 @@ const COORDINATOR_CLASS: i32 = 0x746e_636f;
 const LOCK_SHARED: &str = "SELECT pg_catalog.pg_advisory_xact_lock_shared($1, $2)";
 const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock($1, $2)";
 const TRY_LOCK: &str = "SELECT pg_catalog.pg_try_advisory_xact_lock($1, $2)";
-const LOCK_ALL: &str = "SELECT pg_catalog.pg_advisory_xact_lock($1, k) FROM pg_catalog.unnest($2) k";
+const LOCK_ALL: &str = "SELECT pg_catalog.pg_advisory_xact_lock($1, k) FROM unnest($2) k";
 const REGISTERED: &str = "SELECT c.id FROM tailnet_private.coordinators c WHERE c.registration = $1";
 const IDENTITIES: &str = "
     SELECT i.id, i.network_id, i.role
-    FROM pg_catalog.unnest($1) q(id)
+    FROM unnest($1) q(id)
     JOIN tailnet_private.identities i ON i.id = q.id";
 
 /// What never changes of a peer, so that it may be read before the lock.
@@ -80,8 +80,8 @@ fn set_local_timeout(name: &std::ffi::CStr, current_ms: i32, bound_ms: i32) {
 /// Which of a coordinator's calls may run beside each other: a call of a registration shares, what ends the
 /// registration (a new one, a close, an expiry) excludes, so no call of an ended one is still to commit.
 fn coordinator_key(coordinator: Uuid) -> i32 {
-    let [a, b, c, d, ..] = *coordinator.as_bytes();
-    i32::from_be_bytes([a, b, c, d])
+    let (words, _) = coordinator.as_bytes().as_chunks();
+    words.iter().fold(0, |key, word| key ^ i32::from_be_bytes(*word))
 }
 
 /// Waits for a coordinator's calls in flight, and keeps others out until the transaction ends.

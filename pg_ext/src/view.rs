@@ -13,27 +13,21 @@ use crate::{
     binding,
     error::{Error, raise_error},
     session::{Session, sessions},
+    settings,
     statement::rows,
     turn::Turn,
 };
 
-/// Most partners that one call sends, shared by its sessions: 8,192 with nodes of 1 KiB are 8 MiB of payloads, some
-/// hundred milliseconds under the lock.
-const PARTNERS_A_CALL: usize = 8_192;
-
-/// Least partners a page, so that a large batch still moves on.
-const PARTNERS_A_PAGE: usize = 16;
-
 /// The sessions that are current, so that nothing is sent for one that is gone.
 const LIVE: &str = "
     SELECT q.ord
-    FROM pg_catalog.unnest($2, $3) WITH ORDINALITY q(id, session, ord)
+    FROM unnest($2, $3) WITH ORDINALITY q(id, session, ord)
     JOIN tailnet_private.peers p ON p.id = q.id AND p.session = q.session AND p.coordinator_id = $1";
 
 /// One partner more than a page has, to know whether there is a next one.
 const PARTNERS: &str = "
     SELECT q.ord, t.other, t.outbound, t.inbound, p.status, p.digest, p.node
-    FROM pg_catalog.unnest($1, $2) WITH ORDINALITY q(id, after, ord)
+    FROM unnest($1, $2) WITH ORDINALITY q(id, after, ord)
     CROSS JOIN LATERAL (
         SELECT u.other, pg_catalog.bool_or(u.outbound) AS outbound, pg_catalog.bool_or(NOT u.outbound) AS inbound
         FROM (
@@ -74,7 +68,7 @@ pub fn send_views(turn: &mut Turn, pages: &[(Session, Option<Uuid>)]) -> Result<
     if pages.is_empty() {
         return Ok(());
     }
-    let size = (PARTNERS_A_CALL / pages.len()).max(PARTNERS_A_PAGE);
+    let size = (settings::view_partners() / pages.len()).max(1);
     let limit = i64::try_from(size + 1).expect("a page is bounded");
     let ids = uuid_array(pages.iter().map(|(session, _)| session.id));
     // The nil uuid is no peer, so it comes before the first one.

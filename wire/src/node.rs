@@ -26,6 +26,7 @@ const SHOWN: usize = 64;
 
 /// A node that has the form of one. All fields are optional; a field that is there has the type given here.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u64>,

@@ -1,0 +1,25 @@
+//! What an operator may set, all under the prefix `tailnet`.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+/// 8,192 partners with nodes of 1 KiB are 8 MiB of payloads: some hundred milliseconds under the lock.
+static VIEW_PARTNERS: GucSetting<i32> = GucSetting::<i32>::new(8_192);
+
+/// Makes the settings known to Postgres, when the library is loaded.
+pub fn define() {
+    GucRegistry::define_int_guc(
+        c"tailnet.view_partners",
+        c"Most tunnel partners that one call sends in views.",
+        c"Larger views come in pages. A call holds its networks' locks until it ends.",
+        &VIEW_PARTNERS,
+        1,
+        65_536,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+/// Most tunnel partners that one call sends in views, shared by its sessions.
+pub fn view_partners() -> usize {
+    usize::try_from(VIEW_PARTNERS.get()).expect("Postgres keeps the setting positive")
+}

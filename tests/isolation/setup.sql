@@ -1,0 +1,43 @@
+-- What the specs start from, and short words for what they say. A spec cannot hold braces, hence the functions.
+
+CREATE FUNCTION id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE
+    AS $$ SELECT ('00000000-0000-4000-8000-0000000000' || name)::uuid $$;
+CREATE FUNCTION ids(VARIADIC names text[]) RETURNS uuid[] LANGUAGE sql IMMUTABLE
+    AS $$ SELECT array_agg(id(n)) FROM unnest(names) n $$;
+CREATE FUNCTION node(key text) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$ SELECT json_build_object('key', key)::text $$;
+
+-- Coordinators have fixed registrations here, so that their channels can be named in what is expected.
+CREATE FUNCTION reg(coordinator text) RETURNS uuid LANGUAGE sql IMMUTABLE
+    AS $$ SELECT id('f' || translate(coordinator, 'xyz', '123')) $$;
+CREATE FUNCTION hear(coordinator text) RETURNS void LANGUAGE plpgsql
+    AS $$ BEGIN EXECUTE 'LISTEN tailnet_' || replace(reg(coordinator)::text, '-', ''); END $$;
+
+-- Network n1 with agents a1 and a2 and hub b1, network n2 with agent d1; coordinators x, y and z.
+CREATE PROCEDURE start() LANGUAGE sql AS $$
+    INSERT INTO tailnet_private.networks (id, name) VALUES (id('01'), 'n1'), (id('02'), 'n2');
+    SELECT tailnet.create_peer('n1', 'agent', 'a1', id('a1')), tailnet.create_peer('n1', 'agent', 'a2', id('a2')),
+           tailnet.create_peer('n1', 'hub', 'b1', id('b1')), tailnet.create_peer('n2', 'agent', 'd1', id('d1'));
+    INSERT INTO tailnet_private.coordinators
+    SELECT id('e' || translate(name, 'xyz', '123')), name, reg(name), clock_timestamp(), clock_timestamp(), clock_timestamp()
+    FROM unnest('{x,y,z}'::text[]) name;
+$$;
+CREATE PROCEDURE stop() LANGUAGE sql AS $$
+    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.coordinators,
+        tailnet_private.peers, tailnet_private.tunnels;
+$$;
+
+-- Waits, up to a deadline, until a query has a row.
+CREATE PROCEDURE wait_for(query text) LANGUAGE plpgsql AS $$
+DECLARE
+    found boolean;
+BEGIN
+    FOR i IN 1..3000 LOOP
+        EXECUTE 'SELECT EXISTS (' || query || ')' INTO found;
+        IF found THEN RETURN; END IF;
+        COMMIT;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RAISE EXCEPTION 'still no row after 30 s: %', query;
+END
+$$;

@@ -1,0 +1,28 @@
+-- Ready for handshake.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :b1], '{1,2}'), tailnet.attach_peers(:'y', ARRAY[:c1, :a2], '{3,4}'),
+    tailnet.open_tunnels(:'y', ARRAY[:c1], '{3}', ARRAY[:a1]), tailnet.open_tunnels(:'x', ARRAY[:b1], '{2}', ARRAY[:a1]) \g /dev/null
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+
+-- Whoever opened the tunnel; the other side is told, wherever it is.
+SELECT tailnet.ready_for_handshake(:'x', ARRAY[:a1, :a1, :b1], '{1,1,2}', ARRAY[:c1, :b1, :a1]);
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+
+-- Without a tunnel: an error that names the peer; the rest is handled.
+SELECT tailnet.ready_for_handshake(:'x', ARRAY[:a1, :a1, :a1], '{1,1,1}', ARRAY[:a2, :c1, :nobody]);
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+
+-- A client does not send it, and must end.
+SELECT tailnet.ready_for_handshake(:'y', ARRAY[:c1], '{3}', ARRAY[:a1]);
+SELECT pg_temp.told('y');
+
+-- A partner that is away hears nothing; an ended session says nothing.
+SELECT tailnet.lose_peers(:'y', ARRAY[:c1], '{3}');
+SELECT tailnet.ready_for_handshake(:'x', ARRAY[:a1], '{1}', ARRAY[:c1]);
+SELECT tailnet.lose_peers(:'x', ARRAY[:a1], '{1}');
+SELECT tailnet.ready_for_handshake(:'x', ARRAY[:a1], '{1}', ARRAY[:b1]);
+SELECT pg_temp.told('x');

@@ -1,0 +1,71 @@
+-- What operators call, and what it refuses.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+
+-- Networks
+SELECT tailnet.create_network('n3') IS NOT NULL AS made;
+SELECT tailnet.create_network('n3');
+SELECT tailnet.create_network('');
+SELECT tailnet.create_network(NULL);
+
+-- Peers: the token is shown once, and only its hash is stored.
+SELECT peer_id = '00000000-0000-4000-8000-000000000011' AS same_id, token ~ '^tnp_[A-Za-z0-9_-]{43}$' AS well_formed, token
+FROM tailnet.create_peer('n3', 'agent', 'made', '00000000-0000-4000-8000-000000000011') \gset
+SELECT :'same_id' AS same_id, :'well_formed' AS well_formed;
+SELECT role, name, token_sha256 = sha256(convert_to(:'token', 'UTF8')) AS hashed
+FROM tailnet_private.identities WHERE id = '00000000-0000-4000-8000-000000000011';
+SELECT count(DISTINCT p.token) FROM generate_series(1, 50) g, LATERAL tailnet.create_peer('n3', 'client', 'c' || g) p;
+SELECT tailnet.create_peer('nowhere', 'agent');
+SELECT tailnet.create_peer(NULL, 'agent');
+SELECT tailnet.create_peer('n3', 'router');
+SELECT tailnet.create_peer('n3', NULL);
+SELECT tailnet.create_peer('n3', 'agent', '');
+SELECT tailnet.create_peer('n3', 'agent', 'x', NULL);
+SELECT tailnet.create_peer('n3', 'agent', 'x', '00000000-0000-0000-0000-000000000000');
+SELECT tailnet.create_peer('n3', 'agent', 'x', '00000000-0000-4000-8000-000000000011');
+
+-- Grants
+SELECT tailnet.grant_tunnel(:c2, :a2), tailnet.grant_tunnel(:c2, :a2) AS again;
+SELECT tailnet.grant_tunnel(:c2, :d1);
+SELECT tailnet.grant_tunnel(:a1, :a2);
+SELECT tailnet.grant_tunnel(:c2, :b1);
+SELECT tailnet.grant_tunnel(:c2, :nobody);
+SELECT tailnet.grant_tunnel(NULL, :a1);
+SELECT tailnet.revoke_tunnel(:c2, :a2), tailnet.revoke_tunnel(:c2, :a2) AS again;
+SELECT tailnet.revoke_tunnel(:c2, :nobody);
+SELECT tailnet.revoke_tunnel(:c2, NULL);
+
+-- A grant that is taken back closes its tunnel, for both ends, but not where clients need none.
+SELECT tailnet.attach_peers(:'x', ARRAY[:c1], '{1}'), tailnet.attach_peers(:'y', ARRAY[:a1], '{2}') \g /dev/null
+SELECT tailnet.open_tunnels(:'x', ARRAY[:c1], '{1}', ARRAY[:a1]);
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+SELECT tailnet.revoke_tunnel(:c1, :a1);
+SELECT pg_temp.told('x') AS x, pg_temp.told('y') AS y;
+SELECT count(*) FROM tailnet.tunnels;
+UPDATE tailnet_private.networks SET clients_reach_all_agents = true WHERE name = 'n1';
+SELECT tailnet.grant_tunnel(:c1, :a1), tailnet.open_tunnels(:'x', ARRAY[:c1], '{1}', ARRAY[:a1]), tailnet.revoke_tunnel(:c1, :a1);
+SELECT src_name, dst_name FROM tailnet.tunnels;
+
+-- Tokens
+SELECT tailnet.rotate_token('00000000-0000-4000-8000-000000000011') AS rotated \gset
+SELECT :'rotated' <> :'token' AS differs;
+SELECT ordinal, session FROM tailnet.authenticate(ARRAY[sha256(:'token'), sha256(:'rotated')]);
+SELECT tailnet.rotate_token(:nobody);
+SELECT tailnet.rotate_token(NULL);
+
+-- Revocation: the token fails, the live session ends, partners see it gone.
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+SELECT tailnet.revoke_peer(:a1), tailnet.revoke_peer(:a1) AS again;
+SELECT pg_temp.told('x') AS x;
+SELECT pg_temp.told('y') AS y;
+SELECT count(*) FROM tailnet.tunnels;
+SELECT name FROM tailnet.peers;
+SELECT name, revoked_at IS NOT NULL AS revoked FROM tailnet.identities WHERE peer_id = :a1;
+SELECT tailnet.rotate_token(:a1);
+SELECT tailnet.attach_peers(:'y', ARRAY[:a1], '{9}');
+SELECT pg_temp.told('y');
+SELECT tailnet.revoke_peer('00000000-0000-4000-8000-000000000011');
+SELECT * FROM tailnet.authenticate(ARRAY[sha256(:'rotated')]);
+SELECT tailnet.revoke_peer(:nobody);
+SELECT tailnet.revoke_peer(NULL);

@@ -1,0 +1,46 @@
+-- Who may do what, and what everything is for.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+
+-- The proxy's role calls its functions, and reads and writes nothing.
+SET ROLE tailnet_proxy;
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
+SELECT * FROM tailnet.peers;
+SELECT * FROM tailnet_private.peers;
+SELECT * FROM tailnet_private.identities;
+INSERT INTO tailnet_private.tunnels VALUES (:a1, :c1);
+UPDATE tailnet_private.peers SET session = 9;
+DELETE FROM tailnet_private.tunnels;
+SELECT nextval('tailnet_private.sessions');
+SELECT tailnet.create_network('mine');
+SELECT tailnet.rotate_token(:a1);
+SELECT tailnet.revoke_peer(:a1);
+SELECT tailnet_private.new_token();
+RESET ROLE;
+
+-- The reader's role reads the views, and no secret.
+SET ROLE tailnet_reader;
+SELECT name, coordinator FROM tailnet.peers;
+SELECT count(*) FROM tailnet.identities;
+SELECT registration FROM tailnet.coordinators;
+SELECT * FROM tailnet_private.coordinators;
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{2}');
+SELECT tailnet.authenticate('{}');
+DELETE FROM tailnet.networks;
+RESET ROLE;
+
+-- Every function runs with pinned settings, and none is open to all.
+SELECT p.oid::regprocedure AS not_pinned FROM pg_proc p
+WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
+  AND NOT (p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}')));
+SELECT p.oid::regprocedure AS open_to_all FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND a.grantee = 0;
+
+-- Every object says what it is for.
+SELECT c.oid::regclass AS relation, a.attname AS without_comment
+FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind <> 'S'
+WHERE c.relnamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND c.relkind IN ('r', 'v', 'S')
+  AND (obj_description(c.oid, 'pg_class') IS NULL OR a.attnum IS NOT NULL AND col_description(c.oid, a.attnum) IS NULL);
+SELECT p.oid::regprocedure AS without_comment FROM pg_proc p
+WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND obj_description(p.oid, 'pg_proc') IS NULL;

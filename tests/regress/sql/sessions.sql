@@ -1,0 +1,80 @@
+-- Authentication, attaching, fencing, losing, disconnecting, restoring.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+
+SELECT tailnet.rotate_token(:a1) AS ta, tailnet.rotate_token(:c1) AS tc \gset
+SELECT a.ordinal, i.name, a.role, a.session
+FROM tailnet.authenticate(ARRAY[sha256(:'tc'), '\x00', NULL, sha256(:'ta'), sha256(:'tc')]) a
+JOIN tailnet.identities i USING (peer_id) ORDER BY ordinal;
+SELECT * FROM tailnet.authenticate('{}');
+SELECT * FROM tailnet.authenticate(NULL);
+
+-- Attaching tells the caller the view; unknown peers are left out.
+SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :nobody], '{10,10}');
+SELECT pg_temp.told('x');
+SELECT name, coordinator, status, node FROM tailnet.peers;
+SELECT tailnet.attach_peers(:'x', '{}', '{}');
+
+-- A key twice in a batch: the newer session wins.
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :a1], '{12,11}');
+SELECT session FROM tailnet_private.peers WHERE id = :a1;
+SELECT pg_temp.told('x') \g /dev/null
+
+-- Takeover: the older session is told, its late writes have no effect, partners see no LOST in between.
+SELECT tailnet.open_tunnels(:'x', ARRAY[:c1], '{10}', ARRAY[:a1]), tailnet.bind_peers(:'x', ARRAY[:a1], '{12}', ARRAY['{"key":"k"}']);
+SELECT pg_temp.told('x') \g /dev/null
+SELECT tailnet.attach_peers(:'y', ARRAY[:a1], '{13}');
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+SELECT tailnet.bind_peers(:'x', ARRAY[:a1], '{12}', ARRAY['{"key":"late"}']) AS bind,
+    tailnet.lose_peers(:'x', ARRAY[:a1], '{12}') AS lose, tailnet.disconnect_peers(:'x', ARRAY[:a1], '{12}') AS disconnect;
+SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY name;
+SELECT pg_temp.told('x');
+
+-- An older session that comes late is told that it is superseded itself.
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{12}');
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+
+-- The same number twice (a primary that lost its last seconds): who stands, stands.
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{13}');
+SELECT pg_temp.told('x');
+
+-- Lost: partners are told, once; the tunnels stay; a closing word still counts.
+SELECT tailnet.lose_peers(:'y', ARRAY[:a1, :a1], '{13,13}'), tailnet.lose_peers(:'y', ARRAY[:a1], '{13}') AS again;
+SELECT pg_temp.told('x');
+SELECT tailnet.bind_peers(:'y', ARRAY[:a1], '{13}', ARRAY['{"key":"dead"}']);
+SELECT tailnet.lose_peers(:'x', ARRAY[:c1], '{10}');
+SELECT pg_temp.told('x');
+SELECT count(*) AS tunnels FROM tailnet.tunnels;
+SELECT tailnet.close_tunnels(:'x', ARRAY[:c1], '{10}', ARRAY[:a1]);
+SELECT count(*) AS tunnels FROM tailnet.tunnels;
+
+-- A session that ends before it attached ends the one before it with it.
+SELECT tailnet.attach_peers(:'x', ARRAY[:c1], '{20}');
+SELECT tailnet.lose_peers(:'x', ARRAY[:c1], '{21}');
+SELECT coordinator_id, session FROM tailnet_private.peers WHERE id = :c1;
+
+-- Disconnected: the binding and the tunnels that it opened are gone, those to it stay.
+SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :b1], '{30,31}'), tailnet.attach_peers(:'y', ARRAY[:a1], '{32}'),
+    tailnet.bind_peers(:'x', ARRAY[:c1, :b1], '{30,31}', ARRAY['{"key":"c"}', '{"key":"b"}']),
+    tailnet.bind_peers(:'y', ARRAY[:a1], '{32}', ARRAY['{"key":"a"}']);
+SELECT tailnet.open_tunnels(:'x', ARRAY[:c1, :b1, :b1], '{30,31,31}', ARRAY[:a1, :a1, :c1]);
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+SELECT tailnet.disconnect_peers(:'x', ARRAY[:c1], '{30}'), tailnet.disconnect_peers(:'x', ARRAY[:c1], '{30}') AS again;
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
+SELECT name FROM tailnet.peers ORDER BY 1;
+
+-- Restoring into empty tables: sessions, nodes and own tunnels; what is not allowed any more is left out silently.
+TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
+SELECT tailnet.restore_peers(:'x', ARRAY[:b1, :c1], '{31,40}', ARRAY['{"key":"b"}', NULL],
+    ARRAY[:b1, :c1, :c1, :a2], ARRAY[:c1, :a1, :a2, :a1]);
+SELECT pg_temp.told('x');
+SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
+SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY 1;
+-- Twice is once.
+SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"b"}'], ARRAY[:b1], ARRAY[:c1]);
+SELECT pg_temp.told('x');

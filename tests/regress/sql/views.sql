@@ -1,0 +1,37 @@
+-- Views in the log, and their pages.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+SELECT tailnet.attach_peers(:'x', ARRAY[:b1], '{1}'), tailnet.attach_peers(:'y', ARRAY[:a1, :a2, :c1], '{2,3,4}'),
+    tailnet.bind_peers(:'y', ARRAY[:a1, :a2], '{2,3}', ARRAY['{"key":"a1"}', '{"key":"a2"}']),
+    tailnet.open_tunnels(:'x', ARRAY[:b1, :b1, :b1, :b1], '{1,1,1,1}', ARRAY[:a1, :a2, :c1, :c2]),
+    tailnet.open_tunnels(:'y', ARRAY[:c1], '{4}', ARRAY[:a1]), tailnet.lose_peers(:'y', ARRAY[:a2], '{3}') \g /dev/null
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+
+-- All partners in key order with their bindings, those without one too; only the caller is told.
+SELECT tailnet.view_peers(:'x', ARRAY[:b1], '{1}', '{NULL}');
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+-- Direction flags, also when both ends opened one.
+SELECT tailnet.view_peers(:'y', ARRAY[:a1, :c1], '{2,4}', '{NULL,NULL}');
+SELECT pg_temp.told('y');
+
+-- Pages: each says which keys it covers; the last one has no end.
+SET tailnet.view_partners = 3;
+SELECT tailnet.attach_peers(:'x', ARRAY[:b1], '{5}');
+SELECT pg_temp.told('x');
+SELECT tailnet.view_peers(:'x', ARRAY[:b1], '{5}', ARRAY[:c1]);
+SELECT pg_temp.told('x');
+-- The page size is shared by the sessions of a call, down to one partner a page.
+SELECT tailnet.view_peers(:'x', array_fill(:b1, '{4}'), '{5,5,5,5}', ARRAY[NULL, :a1, :a2, :c2]);
+SELECT pg_temp.told('x');
+-- Exactly full is the last one.
+SET tailnet.view_partners = 4;
+SELECT tailnet.view_peers(:'x', ARRAY[:b1], '{5}', '{NULL}');
+SELECT pg_temp.told('x')::json #> '{view,until}' IS NULL AS last;
+SET tailnet.view_partners = 0;
+RESET tailnet.view_partners;
+
+-- Sessions that are not attached get none.
+SELECT tailnet.view_peers(:'x', ARRAY[:b1, :a1, :nobody], '{1,2,1}', '{NULL,NULL,NULL}');
+SELECT pg_temp.told('x');
