@@ -1,0 +1,188 @@
+//! The options, all of them, read before anything is opened.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+use crate::database::{Database, DatabaseError};
+
+/// Carries websocket peers of a tailnet onto one LISTEN channel of Postgres.
+///
+/// Peers connect to ws://LISTEN/v1/coordinate. When both listeners are bound, one line is written to stdout:
+/// "listening public=ADDRESS admin=ADDRESS". SIGTERM and Ctrl-C drain; a second one ends the process at once.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Where Postgres is: postgres://user:password@host:port,host:port/database. Of several hosts the one that takes
+    /// writes is used, as after a failover. The user must be in the role tailnet_proxy. There is no TLS to Postgres
+    /// yet: sslmode=require is refused.
+    #[arg(long, env = "TAILNET_DATABASE_URL", hide_env_values = true, value_name = "URL", value_parser = database)]
+    pub database_url: Database,
+
+    /// The address for peers and load balancers: /v1/coordinate, /healthz, /readyz. Port 0: any free one.
+    #[arg(long, env = "TAILNET_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// The address for operators: /metrics. Never the public one: it has no password. Port 0: any free one.
+    #[arg(long, env = "TAILNET_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    pub admin_listen: SocketAddr,
+
+    /// The name under which operators find this proxy in tailnet.coordinators [default: the host's name].
+    #[arg(long, env = "TAILNET_NAME", value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Connections that check tokens and ask for the pages of large views; 0: the default, 2.
+    #[arg(long, env = "TAILNET_QUERIER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
+    pub querier_workers: u32,
+
+    /// Connections that open, announce and end sessions; 0: the default, 2. More do not help within one network: its
+    /// changes are made one batch at a time.
+    #[arg(long, env = "TAILNET_BINDER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
+    pub binder_workers: u32,
+
+    /// Connections that open and close tunnels; 0: the default, 2.
+    #[arg(long, env = "TAILNET_TUNNELER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
+    pub tunneler_workers: u32,
+
+    /// Connections that carry ready-for-handshake; 0: the default, 1.
+    #[arg(long, env = "TAILNET_HANDSHAKER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
+    pub handshaker_workers: u32,
+
+    /// The most requests in one call. Larger batches cost less a request, and hold a network's lock for longer.
+    #[arg(long, env = "TAILNET_BATCH_LIMIT", default_value_t = 500, value_name = "COUNT",
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch_limit: u16,
+
+    /// How often each peer is pinged, such as 15s or 500ms. One that leaves two pings unanswered is closed, and lost.
+    #[arg(long, env = "TAILNET_PING_INTERVAL", default_value = "15s", value_name = "TIME", value_parser = interval)]
+    pub ping_interval: Duration,
+
+    /// The most time that a shutdown may take to close all peers and to write what waits, such as 10s.
+    #[arg(long, env = "TAILNET_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub drain_time: Duration,
+
+    /// What is logged to stderr: a level (error, warn, info, debug, trace), or a list as in
+    /// "info,tailnet_proxy=debug".
+    #[arg(long, env = "TAILNET_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
+    pub log: String,
+
+    /// How it is logged.
+    #[arg(long, env = "TAILNET_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// The forms of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// How many workers each role has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers {
+    /// See the option of this name.
+    pub querier: usize,
+    /// See the option of this name.
+    pub binder: usize,
+    /// See the option of this name.
+    pub tunneler: usize,
+    /// See the option of this name.
+    pub handshaker: usize,
+}
+
+impl Config {
+    /// The number of workers, with the defaults filled in.
+    pub fn workers(&self) -> Workers {
+        let or = |given: u32, default: usize| if given == 0 { default } else { given as usize };
+        Workers {
+            querier: or(self.querier_workers, 2),
+            binder: or(self.binder_workers, 2),
+            tunneler: or(self.tunneler_workers, 2),
+            handshaker: or(self.handshaker_workers, 1),
+        }
+    }
+
+    /// The name of this proxy.
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
+    }
+}
+
+fn workers() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=64)
+}
+
+/// An error of clap names the causes only in its own text.
+fn database(url: &str) -> Result<Database, String> {
+    url.parse().map_err(|error: DatabaseError| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    })
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("expected more than no time".to_owned()),
+        Ok(interval) => Ok(interval),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match text.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Config, String> {
+        let url = "--database-url=postgres://u:secret@one:5432,two:5433/d";
+        Config::try_parse_from(["tailnet-proxy", url].iter().chain(args)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn zero_workers_are_the_default() {
+        let config = parse(&["--binder-workers=0", "--handshaker-workers=3"]).expect("good options");
+        assert_eq!(config.workers(), Workers { querier: 2, binder: 2, tunneler: 2, handshaker: 3 });
+    }
+
+    #[test]
+    fn times_have_units() {
+        let config = parse(&["--ping-interval=500ms", "--drain-time=2s"]).expect("good options");
+        assert_eq!((config.ping_interval, config.drain_time), (Duration::from_millis(500), Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        for (wrong, expected) in [
+            ("--ping-interval=0s", "more than no time"),
+            ("--ping-interval=15", "15"),
+            ("--batch-limit=0", "1..=4096"),
+            ("--batch-limit=4097", "1..=4096"),
+            ("--listen=nowhere", "nowhere"),
+            ("--log=a=b=c", "a=b=c"),
+            ("--database-url=mysql://x", "not a Postgres connection URL"),
+            ("--database-url=postgres://h/d?sslmode=require", "needs TLS"),
+        ] {
+            let error = if wrong.starts_with("--database-url") {
+                Config::try_parse_from(["tailnet-proxy", wrong]).expect_err(wrong).to_string()
+            } else {
+                parse(&[wrong]).expect_err(wrong)
+            };
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_never_printed() {
+        let config = parse(&[]).expect("good options");
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,248 @@
+//! The fold over the log: which peers this proxy holds, and what each of them is told.
+//!
+//! Pure: no IO, no clock, nothing async. What comes out are entries in outboxes and pages to ask for. The interest
+//! index says which local peers share a tunnel with a peer, so an event is carried to exactly those.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde_json::value::RawValue;
+use tailnet_wire::{Binding, Ending, Event, Far, Partner};
+use uuid::Uuid;
+
+use crate::{
+    close::Close,
+    id::SessionId,
+    local::{Direction, Local, Standing},
+    outbox::Outbox,
+    wishes::Wish,
+};
+
+/// The state of one proxy.
+#[derive(Debug, Default)]
+pub struct Fold {
+    locals: HashMap<Uuid, Local>,
+    /// (peer, local peer that shares a tunnel with it).
+    interest: BTreeSet<(Uuid, Uuid)>,
+    /// How often the log was known to be folded up to the present.
+    marks: u64,
+    /// Local peers with wishes that are committed and not settled.
+    unsettled: HashSet<Uuid>,
+}
+
+/// The log asks for the next page of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextPage {
+    /// Whose view.
+    pub id: SessionId,
+    /// It starts behind this key.
+    pub after: Uuid,
+}
+
+impl Fold {
+    /// A session of this proxy begins. An older one of the same peer is closed at once, and without a word to its
+    /// partners; None: it is this one that came too late.
+    pub fn open(&mut self, id: SessionId) -> Option<Arc<Outbox>> {
+        if self.locals.get(&id.peer).is_some_and(|local| local.session >= id.number) {
+            return None;
+        }
+        if let Some(older) = self.remove(id.peer) {
+            older.outbox.close(Close::Superseded);
+        }
+        let outbox = Arc::new(Outbox::default());
+        self.locals.insert(id.peer, Local::new(id.number, Arc::clone(&outbox)));
+        Some(outbox)
+    }
+
+    /// A session of this proxy ended. Whether it was still one of this fold.
+    pub fn close(&mut self, id: SessionId) -> bool {
+        self.get(id).is_some() && self.remove(id.peer).is_some()
+    }
+
+    /// Whether the session is one of this fold.
+    pub fn holds(&self, id: SessionId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The number of sessions.
+    pub fn len(&self) -> usize {
+        self.locals.len()
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.locals.is_empty()
+    }
+
+    /// The session announced a node. Whether it is one of this fold.
+    pub fn announce(&mut self, id: SessionId, node: Arc<RawValue>) -> bool {
+        self.get_mut(id).map(|local| local.node = Some(node)).is_some()
+    }
+
+    /// The session asked for a tunnel. Whether it is one of this fold.
+    pub fn wish(&mut self, id: SessionId, dst: Uuid, wish: Wish) -> bool {
+        self.get_mut(id).map(|local| local.wishes.make(dst, wish)).is_some()
+    }
+
+    /// What the session last asked of a tunnel, as long as the log may not tell it.
+    pub fn wish_for(&self, id: SessionId, dst: Uuid) -> Option<Wish> {
+        self.get(id).and_then(|local| local.wishes.get(dst))
+    }
+
+    /// A wish was committed.
+    pub fn commit(&mut self, id: SessionId, dst: Uuid, wish: Wish) {
+        let marks = self.marks;
+        if let Some(local) = self.get_mut(id) {
+            local.wishes.commit(dst, wish, marks);
+            self.unsettled.insert(id.peer);
+        }
+    }
+
+    /// All that was committed before the question whose answer is here has been folded.
+    pub fn mark(&mut self) {
+        self.marks += 1;
+        self.unsettled.retain(|peer| {
+            self.locals.get_mut(peer).is_some_and(|local| !local.is_covered() || local.wishes.settle(self.marks))
+        });
+    }
+
+    /// A new registration, and with it a new log. Returns the sessions to restore.
+    pub fn begin(&mut self) -> Vec<SessionId> {
+        let begun = self.locals.iter_mut().map(|(peer, local)| {
+            local.uncover();
+            SessionId { peer: *peer, number: local.session }
+        });
+        begun.collect()
+    }
+
+    /// What it takes to restore a session; None: it ended.
+    pub fn standing(&self, id: SessionId) -> Option<Standing> {
+        self.get(id).map(Local::standing)
+    }
+
+    /// The last node of a session; None: it ended, or announced none.
+    pub fn node(&self, id: SessionId) -> Option<Arc<RawValue>> {
+        self.get(id).and_then(|local| local.node.clone())
+    }
+
+    /// The outbox of a session.
+    pub fn outbox(&self, id: SessionId) -> Option<&Arc<Outbox>> {
+        self.get(id).map(|local| &local.outbox)
+    }
+
+    /// Folds the next event of the log.
+    pub fn apply(&mut self, event: Event) -> Option<NextPage> {
+        match event {
+            Event::Changed { id, binding } => self.tell_interested(id, Some(&binding)),
+            Event::Disconnected { id } => self.disconnected(id),
+            Event::Opened { src, src_binding, dsts } => self.opened(src, src_binding.as_ref(), &dsts),
+            Event::Closed { src, dsts } => self.closed(src, &dsts),
+            Event::Ready { src, dst } => {
+                // The extension checked the tunnel; the page with src may still be on its way.
+                if let Some(local) = self.locals.get(&dst) {
+                    local.outbox.ready(src, local.told(src));
+                }
+            }
+            Event::Ended { id, session, why } => self.ended(SessionId { peer: id, number: session }, why),
+            Event::Refused { id, session, error, fatal } => {
+                self.refuse(SessionId { peer: id, number: session }, error, fatal);
+            }
+            Event::View { id, session, after, until, partners } => {
+                return self.view(SessionId { peer: id, number: session }, after, until, &partners);
+            }
+        }
+        None
+    }
+
+    /// Tells a session that a request of its was refused.
+    pub fn refuse(&mut self, id: SessionId, error: String, fatal: bool) {
+        if let Some(outbox) = self.outbox(id) {
+            outbox.error(error);
+            if fatal {
+                outbox.close(Close::Policy);
+            }
+        }
+    }
+
+    fn tell_interested(&mut self, id: Uuid, binding: Option<&Binding>) {
+        for (_, peer) in self.interest.range((id, Uuid::nil())..=(id, Uuid::max())) {
+            self.locals.get_mut(peer).expect("each peer of the interest index is local").changed(id, binding);
+        }
+    }
+
+    fn disconnected(&mut self, id: Uuid) {
+        self.tell_interested(id, None);
+        for peer in self.interested(id) {
+            self.tunnel_closed(peer, id, Direction::Inbound);
+        }
+    }
+
+    fn opened(&mut self, src: Uuid, src_binding: Option<&Binding>, dsts: &[Far]) {
+        for dst in dsts {
+            self.tunnel_opened(src, dst.id, Direction::Outbound, dst.binding.as_ref());
+            self.tunnel_opened(dst.id, src, Direction::Inbound, src_binding);
+        }
+    }
+
+    fn closed(&mut self, src: Uuid, dsts: &[Uuid]) {
+        for dst in dsts {
+            self.tunnel_closed(src, *dst, Direction::Outbound);
+            self.tunnel_closed(*dst, src, Direction::Inbound);
+        }
+    }
+
+    fn ended(&mut self, id: SessionId, why: Ending) {
+        if !self.holds(id) {
+            return;
+        }
+        if let Some(local) = self.remove(id.peer) {
+            local.outbox.close(match why {
+                Ending::Superseded => Close::Superseded,
+                Ending::Revoked => Close::Revoked,
+            });
+        }
+    }
+
+    fn view(&mut self, id: SessionId, after: Option<Uuid>, until: Option<Uuid>, page: &[Partner]) -> Option<NextPage> {
+        let turned = self.get_mut(id)?.turn(after, until, page);
+        self.interest.extend(turned.added.into_iter().map(|other| (other, id.peer)));
+        for other in turned.removed {
+            self.interest.remove(&(other, id.peer));
+        }
+        turned.next.map(|after| NextPage { id, after })
+    }
+
+    fn tunnel_opened(&mut self, peer: Uuid, other: Uuid, direction: Direction, binding: Option<&Binding>) {
+        if self.locals.get_mut(&peer).is_some_and(|local| local.opened(other, direction, binding)) {
+            self.interest.insert((other, peer));
+        }
+    }
+
+    fn tunnel_closed(&mut self, peer: Uuid, other: Uuid, direction: Direction) {
+        if self.locals.get_mut(&peer).is_some_and(|local| local.closed(other, direction)) {
+            self.interest.remove(&(other, peer));
+        }
+    }
+
+    fn interested(&self, id: Uuid) -> Vec<Uuid> {
+        self.interest.range((id, Uuid::nil())..=(id, Uuid::max())).map(|(_, peer)| *peer).collect()
+    }
+
+    fn get(&self, id: SessionId) -> Option<&Local> {
+        self.locals.get(&id.peer).filter(|local| local.session == id.number)
+    }
+
+    fn get_mut(&mut self, id: SessionId) -> Option<&mut Local> {
+        self.locals.get_mut(&id.peer).filter(|local| local.session == id.number)
+    }
+
+    fn remove(&mut self, peer: Uuid) -> Option<Local> {
+        let local = self.locals.remove(&peer)?;
+        for other in local.partners() {
+            self.interest.remove(&(other, peer));
+        }
+        Some(local)
+    }
+}

@@ -1,0 +1,164 @@
+//! The frames of the websocket: docs/protocol.md, "Peers".
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_json::{error::Category, value::RawValue};
+use uuid::Uuid;
+
+use crate::{close::Close, told::Update};
+
+/// The subprotocol of these frames.
+pub const SUBPROTOCOL: &str = "tailnet.v1.json";
+
+/// The largest message from a peer.
+pub const MAX_MESSAGE: usize = 128 * 1024;
+
+/// A message from a peer. The fields are handled in this order.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frame {
+    /// The peer announces its node.
+    #[serde(default, deserialize_with = "object")]
+    pub update_self: Option<UpdateSelf>,
+    /// It opens a tunnel.
+    #[serde(default, deserialize_with = "object")]
+    pub add_tunnel: Option<Target>,
+    /// It closes one.
+    #[serde(default, deserialize_with = "object")]
+    pub remove_tunnel: Option<Target>,
+    /// It leaves for good.
+    #[serde(default, deserialize_with = "object")]
+    pub disconnect: Option<Disconnect>,
+    /// It is ready for handshakes.
+    #[serde(default)]
+    pub ready_for_handshake: Vec<Object<Target>>,
+}
+
+/// The node of a peer, kept as the text that it sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateSelf {
+    /// The node.
+    pub node: Arc<RawValue>,
+}
+
+/// Another peer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its peer id.
+    pub id: Uuid,
+}
+
+/// Nothing more needs to be said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disconnect {}
+
+/// A message that ends the session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Fault {
+    /// What was wrong, and what was expected.
+    pub error: String,
+    /// The close that follows.
+    pub close: Close,
+}
+
+impl Frame {
+    /// Parses a text message.
+    ///
+    /// # Errors
+    /// When it is not JSON, or not of this form.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let error = match serde_json::from_str::<Object<Self>>(text) {
+            Ok(Object(frame)) => return Ok(frame),
+            Err(error) => error,
+        };
+        // The form is judged before the end is read: look whether the rest is JSON at all.
+        let syntax = serde_json::from_str::<&RawValue>(text).err();
+        Err(match syntax {
+            Some(error) => Fault { error: format!("not JSON: {error}"), close: Close::NotJson },
+            None if error.classify() == Category::Data => {
+                Fault { error: format!("not a request: {error}"), close: Close::Policy }
+            }
+            None => Fault { error: format!("not a request that can be read: {error}"), close: Close::Policy },
+        })
+    }
+
+    /// How many requests it makes.
+    pub fn requests(&self) -> usize {
+        usize::from(self.update_self.is_some())
+            + usize::from(self.add_tunnel.is_some())
+            + usize::from(self.remove_tunnel.is_some())
+            + self.ready_for_handshake.len()
+    }
+}
+
+impl Fault {
+    /// A binary message.
+    pub fn binary() -> Self {
+        Self { error: "binary frame, expected a JSON text frame".to_owned(), close: Close::Binary }
+    }
+
+    /// A text message that is not UTF-8.
+    pub fn not_utf8() -> Self {
+        Self { error: "not JSON: the text frame is not UTF-8".to_owned(), close: Close::NotJson }
+    }
+
+    /// A message over [`MAX_MESSAGE`].
+    pub fn too_large() -> Self {
+        Self { error: format!("message too large, expected at most {MAX_MESSAGE} bytes"), close: Close::TooLarge }
+    }
+}
+
+/// The text of a frame with updates.
+pub fn updates(updates: &[Update]) -> String {
+    #[derive(Serialize)]
+    struct Updates<'a> {
+        peer_updates: &'a [Update],
+    }
+    serde_json::to_string(&Updates { peer_updates: updates }).expect("updates have string keys only")
+}
+
+/// The text of an error frame.
+pub fn error(error: &str) -> String {
+    #[derive(Serialize)]
+    struct Error<'a> {
+        error: &'a str,
+    }
+    serde_json::to_string(&Error { error }).expect("an error has string keys only")
+}
+
+/// A field that, when it is there, is an object: not null, which serde would take for absent.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| Some(value))
+}
+
+/// A struct that is written as an object: not as an array of its fields, which serde would take too.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsObject<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for AsObject<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(AsObject(PhantomData)).map(Self)
+    }
+}

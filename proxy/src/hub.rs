@@ -1,0 +1,264 @@
+//! Where sessions, the log and the roles meet.
+//!
+//! One lock guards the fold. What a session asks for is noted in the fold and pushed to a batcher under that lock, so
+//! both see requests in one order. Nothing is awaited here.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use serde_json::value::RawValue;
+use tailnet_wire::Event;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::{
+    batcher::Batcher,
+    fold::Fold,
+    id::SessionId,
+    local::Standing,
+    metrics::Metrics,
+    outbox::Outbox,
+    request::{BinderRequest, HandshakerRequest, Permit, QuerierRequest, Question, Step, TunnelerRequest},
+    store::{Identity, TokenHash},
+    wishes::Wish,
+};
+
+/// The state of a proxy, shared by all its tasks.
+#[derive(Debug, Default)]
+pub struct Hub {
+    fold: Mutex<Fold>,
+    /// Requests of the binder.
+    pub binder: Batcher<SessionId, BinderRequest>,
+    /// Requests of the tunneler.
+    pub tunneler: Batcher<(SessionId, Uuid), TunnelerRequest>,
+    /// Requests of the handshaker.
+    pub handshaker: Batcher<(SessionId, Uuid), HandshakerRequest>,
+    /// Requests of the querier.
+    pub querier: Batcher<Question, QuerierRequest>,
+    /// What the admin listener shows.
+    pub metrics: Metrics,
+    registration: watch::Sender<Option<Uuid>>,
+    beating: AtomicBool,
+    draining: AtomicBool,
+    questions: AtomicU64,
+}
+
+/// A session that has begun.
+#[derive(Debug)]
+pub struct Joined {
+    /// What is to be written to it.
+    pub outbox: Arc<Outbox>,
+    /// Told when Postgres knows of it.
+    pub attached: oneshot::Receiver<()>,
+}
+
+impl Hub {
+    /// Whether new sessions are taken: the proxy is registered, its heartbeats are answered, it does not drain.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Acquire) {
+            Err("draining")
+        } else if self.registration.borrow().is_none() {
+            Err("not registered with Postgres")
+        } else if !self.beating.load(Ordering::Acquire) {
+            Err("Postgres does not answer")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// From now on the end of a session is not told: all of them end with the registration.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.show_ready();
+    }
+
+    /// Waits until no request waits and none is in flight.
+    pub async fn idle(&self) {
+        self.binder.idle().await;
+        self.tunneler.idle().await; // the binder's last may have woken it
+        self.handshaker.idle().await; // and these two the handshaker
+    }
+
+    /// Follows the registration; None: there is none.
+    pub fn registration(&self) -> watch::Receiver<Option<Uuid>> {
+        self.registration.subscribe()
+    }
+
+    /// A registration is current and its log is listened to: all sessions are to be restored.
+    pub fn begin(&self, registration: Uuid) {
+        let mut fold = self.lock();
+        for id in fold.begin() {
+            self.binder.push(id, BinderRequest::new(Step::Restore));
+        }
+        drop(fold);
+        self.beating.store(true, Ordering::Release);
+        self.registration.send_replace(Some(registration));
+        self.metrics.resyncs.inc();
+        self.show_ready();
+    }
+
+    /// This registration can be trusted no more.
+    pub fn doubt(&self, registration: Uuid) {
+        self.registration.send_if_modified(|current| {
+            let doubted = *current == Some(registration);
+            if doubted {
+                *current = None;
+            }
+            doubted
+        });
+        self.show_ready();
+    }
+
+    /// Whether Postgres answers heartbeats in time.
+    pub fn beating(&self, beating: bool) {
+        self.beating.store(beating, Ordering::Release);
+        self.show_ready();
+    }
+
+    /// Folds a message of the log.
+    pub fn fold(&self, events: Vec<Event>) {
+        self.metrics.events.inc_by(events.len() as u64);
+        let mut fold = self.lock();
+        for event in events {
+            if let Some(next) = fold.apply(event) {
+                self.querier.push(Question::Page(next.id), QuerierRequest::Page { after: next.after });
+            }
+        }
+        self.metrics.sessions.set(fold.len() as i64);
+    }
+
+    /// The log was folded up to what was committed before the last question to its connection.
+    pub fn mark(&self) {
+        self.lock().mark();
+    }
+
+    /// Asks whose token this is. The answer is dropped when Postgres gives none.
+    pub fn authenticate(&self, hash: TokenHash) -> oneshot::Receiver<Option<Identity>> {
+        let (reply, answer) = oneshot::channel();
+        let number = self.questions.fetch_add(1, Ordering::Relaxed);
+        self.querier.push(Question::Token(number), QuerierRequest::Token { hash, reply });
+        answer
+    }
+
+    /// A session begins; None: a newer one of its peer is here already.
+    pub fn join(&self, id: SessionId) -> Option<Joined> {
+        let mut fold = self.lock();
+        let outbox = fold.open(id)?;
+        let (done, attached) = oneshot::channel();
+        self.binder.push(id, BinderRequest { done: vec![done], ..BinderRequest::new(Step::Attach) });
+        self.metrics.sessions.set(fold.len() as i64);
+        Some(Joined { outbox, attached })
+    }
+
+    /// A session announced its node.
+    pub fn announce(&self, id: SessionId, node: Arc<RawValue>, permit: Permit) {
+        let mut fold = self.lock();
+        if fold.announce(id, node) {
+            self.binder.push(id, BinderRequest { permit: Some(permit), ..BinderRequest::new(Step::Bind) });
+        }
+    }
+
+    /// A session asked for a tunnel to be opened or closed.
+    pub fn tunnel(&self, id: SessionId, dst: Uuid, wish: Wish, permit: Permit) {
+        let mut fold = self.lock();
+        if fold.wish(id, dst, wish) {
+            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(wish), ready: None, permit: Some(permit) });
+        }
+    }
+
+    /// Opens tunnels that a restore had no room for, unless the peer has asked to close them since.
+    pub fn reopen(&self, id: SessionId, dsts: Vec<Uuid>) {
+        let fold = self.lock();
+        if !fold.holds(id) {
+            return;
+        }
+        for dst in dsts.into_iter().filter(|dst| fold.wish_for(id, *dst) != Some(Wish::Close)) {
+            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(Wish::Open), ..TunnelerRequest::default() });
+        }
+    }
+
+    /// A session is ready for a handshake. Goes out after the node and the tunnel that it asked for before.
+    pub fn shake(&self, id: SessionId, dst: Uuid, permit: Permit) {
+        // While the fold is locked, nothing is pushed that this one would have to wait for.
+        let _fold = self.lock();
+        if self.binder.is_busy(&id) {
+            self.binder.push(id, BinderRequest { ready: BTreeMap::from([(dst, permit)]), ..BinderRequest::default() });
+        } else {
+            self.shake_bound(id, dst, permit);
+        }
+    }
+
+    /// The same, when the node was announced.
+    pub fn shake_bound(&self, id: SessionId, dst: Uuid, permit: Permit) {
+        if self.tunneler.is_busy(&(id, dst)) {
+            self.tunneler.push((id, dst), TunnelerRequest { ready: Some(permit), ..TunnelerRequest::default() });
+        } else {
+            self.shake_tunneled(id, dst, permit);
+        }
+    }
+
+    /// The same, when the tunnel was opened too.
+    pub fn shake_tunneled(&self, id: SessionId, dst: Uuid, permit: Permit) {
+        self.handshaker.push((id, dst), HandshakerRequest { permit });
+    }
+
+    /// Ends a session with a goodbye; None: it ended already.
+    pub fn disconnect(&self, id: SessionId) -> Option<oneshot::Receiver<()>> {
+        let mut fold = self.lock();
+        if !fold.close(id) {
+            return None;
+        }
+        let (done, committed) = oneshot::channel();
+        self.binder.push(id, BinderRequest { done: vec![done], ..BinderRequest::new(Step::Disconnect) });
+        self.metrics.sessions.set(fold.len() as i64);
+        Some(committed)
+    }
+
+    /// Ends a session without a goodbye, unless it ended already.
+    pub fn lose(&self, id: SessionId) {
+        let mut fold = self.lock();
+        if fold.close(id) && !self.draining.load(Ordering::Acquire) {
+            self.binder.push(id, BinderRequest::new(Step::Lose));
+        }
+        self.metrics.sessions.set(fold.len() as i64);
+    }
+
+    /// What it takes to restore a session; None: it ended.
+    pub fn standing(&self, id: SessionId) -> Option<Standing> {
+        self.lock().standing(id)
+    }
+
+    /// The last node of a session; None: it ended.
+    pub fn node(&self, id: SessionId) -> Option<Arc<RawValue>> {
+        self.lock().node(id)
+    }
+
+    /// Wishes were committed.
+    pub fn commit(&self, ends: &[(SessionId, Uuid)], wish: Wish) {
+        let mut fold = self.lock();
+        for (id, dst) in ends {
+            fold.commit(*id, *dst, wish);
+        }
+    }
+
+    /// A request of a session will never be done.
+    pub fn refuse(&self, id: SessionId, error: String) {
+        self.lock().refuse(id, error, true);
+    }
+
+    fn show_ready(&self) {
+        self.metrics.ready.set(i64::from(self.ready().is_ok()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fold> {
+        self.fold.lock().expect("no code panics with this lock held")
+    }
+}

@@ -1,0 +1,210 @@
+//! A peer whose session is held by this proxy: its partners and what it was told of them.
+//!
+//! *Covered* are the partners that the pages of its view have reached in this registration's log. About those the
+//! state is exactly what the tables said at this place of the log. Partners further on stand still until their page
+//! comes: an event about one of them may rest on a tunnel that was closed while the proxy was not listening.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use serde_json::value::RawValue;
+use tailnet_wire::{Binding, Partner};
+use uuid::Uuid;
+
+use crate::{
+    outbox::Outbox,
+    told::Told,
+    wishes::{Wish, Wishes},
+};
+
+/// One end of a tunnel, seen from the local peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The local peer opened it.
+    Outbound,
+    /// The partner opened it.
+    Inbound,
+}
+
+/// A local peer.
+#[derive(Debug)]
+pub struct Local {
+    /// The number of its session.
+    pub session: i64,
+    /// Where its updates go.
+    pub outbox: Arc<Outbox>,
+    /// The last node that it announced.
+    pub node: Option<Arc<RawValue>>,
+    /// The tunnels that it asked for and that the log may not tell yet.
+    pub wishes: Wishes,
+    partners: BTreeMap<Uuid, Relation>,
+    covered: Coverage,
+}
+
+/// What a local peer has with a partner.
+#[derive(Debug, Default)]
+struct Relation {
+    outbound: bool,
+    inbound: bool,
+    told: Told,
+}
+
+/// How far the pages of the view have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Coverage {
+    Nothing,
+    UpTo(Uuid),
+    All,
+}
+
+/// What a session needs to stand again under a new registration.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The last node that it announced.
+    pub node: Option<Arc<RawValue>>,
+    /// The other ends of the tunnels that it opened.
+    pub tunnels: Vec<Uuid>,
+}
+
+/// What a page changed.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// New partners.
+    pub added: Vec<Uuid>,
+    /// Those that are partners no more.
+    pub removed: Vec<Uuid>,
+    /// The next page starts behind this key.
+    pub next: Option<Uuid>,
+}
+
+impl Local {
+    /// A peer of which nothing is known yet.
+    pub fn new(session: i64, outbox: Arc<Outbox>) -> Self {
+        Self {
+            session,
+            outbox,
+            node: None,
+            wishes: Wishes::default(),
+            partners: BTreeMap::new(),
+            covered: Coverage::Nothing,
+        }
+    }
+
+    /// A new log begins: what is known stands still until the pages come again.
+    pub fn uncover(&mut self) {
+        self.covered = Coverage::Nothing;
+    }
+
+    /// Whether all pages of the view have come.
+    pub fn is_covered(&self) -> bool {
+        self.covered == Coverage::All
+    }
+
+    /// The keys of all partners.
+    pub fn partners(&self) -> impl Iterator<Item = Uuid> {
+        self.partners.keys().copied()
+    }
+
+    /// What the peer knows of `other`, or has waiting in its outbox.
+    pub fn told(&self, other: Uuid) -> Told {
+        self.partners.get(&other).map_or(Told::Nothing, |relation| relation.told)
+    }
+
+    /// The binding of a partner changed; None: it left.
+    pub fn changed(&mut self, other: Uuid, binding: Option<&Binding>) {
+        if self.covers(other) {
+            self.tell(other, binding);
+        }
+    }
+
+    /// A tunnel was opened. Whether `other` is a new partner.
+    pub fn opened(&mut self, other: Uuid, direction: Direction, binding: Option<&Binding>) -> bool {
+        if !self.covers(other) {
+            return false;
+        }
+        let new = !self.partners.contains_key(&other);
+        let relation = self.partners.entry(other).or_default();
+        match direction {
+            Direction::Outbound => relation.outbound = true,
+            Direction::Inbound => relation.inbound = true,
+        }
+        if binding.is_some() {
+            self.tell(other, binding);
+        }
+        new
+    }
+
+    /// A tunnel was closed. Whether `other` was a partner and is one no more.
+    pub fn closed(&mut self, other: Uuid, direction: Direction) -> bool {
+        if !self.covers(other) {
+            return false;
+        }
+        let Some(relation) = self.partners.get_mut(&other) else { return false };
+        match direction {
+            Direction::Outbound => relation.outbound = false,
+            Direction::Inbound => relation.inbound = false,
+        }
+        if relation.outbound || relation.inbound {
+            return false;
+        }
+        self.part(other);
+        true
+    }
+
+    /// A page of the view: the truth for the keys in (after, until].
+    pub fn turn(&mut self, after: Option<Uuid>, until: Option<Uuid>, page: &[Partner]) -> Turned {
+        if after.is_some_and(|after| self.covered < Coverage::UpTo(after)) {
+            return Turned::default(); // its predecessors did not come: another chain of pages is on its way
+        }
+        let listed: HashSet<Uuid> = page.iter().map(|partner| partner.id).collect();
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), until.map_or(Bound::Unbounded, Bound::Included));
+        let removed: Vec<Uuid> =
+            self.partners.range(range).map(|(id, _)| *id).filter(|id| !listed.contains(id)).collect();
+        for other in &removed {
+            self.part(*other);
+        }
+        let mut added = Vec::new();
+        for partner in page {
+            let relation = self.partners.entry(partner.id).or_insert_with(|| {
+                added.push(partner.id);
+                Relation::default()
+            });
+            (relation.outbound, relation.inbound) = (partner.outbound, partner.inbound);
+            // After a crash of the database a partner without a binding may be one that its proxy has not restored yet.
+            // To tell it at once is right only because no grace time exists yet: absence will have to wait for one.
+            self.tell(partner.id, partner.binding.as_ref());
+        }
+        let reached = until.map_or(Coverage::All, Coverage::UpTo);
+        let further = reached > self.covered;
+        self.covered = self.covered.max(reached);
+        Turned { added, removed, next: until.filter(|_| further) }
+    }
+
+    /// What it takes to restore the session: the tunnels of the log, corrected by what the peer asked for since.
+    pub fn standing(&self) -> Standing {
+        let logged = self.partners.iter().filter(|(_, relation)| relation.outbound).map(|(id, _)| *id);
+        let kept = logged.filter(|id| self.wishes.get(*id).is_none());
+        let tunnels = kept.chain(self.wishes.iter().filter(|(_, wish)| *wish == Wish::Open).map(|(id, _)| id));
+        Standing { node: self.node.clone(), tunnels: tunnels.collect() }
+    }
+
+    fn covers(&self, other: Uuid) -> bool {
+        Coverage::UpTo(other) <= self.covered
+    }
+
+    fn tell(&mut self, other: Uuid, binding: Option<&Binding>) {
+        let Some(relation) = self.partners.get_mut(&other) else { return };
+        let told = relation.told;
+        if told.then(binding) != told {
+            relation.told = self.outbox.tell(other, told, binding);
+        }
+    }
+
+    fn part(&mut self, other: Uuid) {
+        self.tell(other, None);
+        self.partners.remove(&other);
+    }
+}

@@ -1,0 +1,80 @@
+//! The binary: options, logs, signals.
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tailnet_proxy::{
+    config::{Config, LogFormat},
+    run::Proxy,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    start_log(&config);
+    match run(config) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new().context("cannot handle signals")?;
+    let proxy = Proxy::bind(config).await?;
+    let (public, admin) = proxy.addresses().context("cannot read the addresses")?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "listening public={public} admin={admin}").context("cannot write to stdout")?;
+    stdout.flush().context("cannot write to stdout")?;
+    drop(stdout);
+
+    let shutdown = CancellationToken::new();
+    let mut running = std::pin::pin!(proxy.run(shutdown.clone()));
+    loop {
+        tokio::select! {
+            () = &mut running => return Ok(ExitCode::SUCCESS),
+            () = signals.next() => {
+                if shutdown.is_cancelled() {
+                    tracing::warn!("second signal: ending at once");
+                    return Ok(ExitCode::FAILURE);
+                }
+                tracing::info!("draining");
+                shutdown.cancel();
+            }
+        }
+    }
+}
+
+fn start_log(config: &Config) {
+    let filter: EnvFilter = config.log.parse().expect("checked when the options were read");
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// The signals that end the proxy.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What the admin listener shows of this proxy, in the OpenMetrics format.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// Which role made a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRole {
+    role: &'static str,
+}
+
+type Count = Counter<u64, AtomicU64>;
+
+/// All metrics of one proxy.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Sessions held here.
+    pub sessions: Gauge,
+    /// 1 while new sessions are taken.
+    pub ready: Gauge,
+    /// Frames from peers.
+    pub frames: Count,
+    /// Entries of `peer_updates` written.
+    pub updates: Count,
+    /// NOTIFY payloads.
+    pub payloads: Count,
+    /// Events folded.
+    pub events: Count,
+    /// Registrations, each with a restore of all sessions.
+    pub resyncs: Count,
+    batches: Family<ByRole, Count>,
+    entries: Family<ByRole, Count>,
+    failures: Family<ByRole, Count>,
+    seconds: Family<ByRole, Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tailnet"),
+            sessions: Gauge::default(),
+            ready: Gauge::default(),
+            frames: Count::default(),
+            updates: Count::default(),
+            payloads: Count::default(),
+            events: Count::default(),
+            resyncs: Count::default(),
+            batches: Family::default(),
+            entries: Family::default(),
+            failures: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 2.0, 16))),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A batch was committed or failed, after this time.
+    pub fn batch(&self, role: &'static str, entries: usize, ok: bool, took: Duration) {
+        let role = ByRole { role };
+        self.batches.get_or_create(&role).inc();
+        self.entries.get_or_create(&role).inc_by(entries as u64);
+        self.seconds.get_or_create(&role).observe(took.as_secs_f64());
+        let failures = self.failures.get_or_create(&role);
+        if !ok {
+            failures.inc();
+        }
+    }
+
+    /// The text for a scrape.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes any text");
+        text
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("sessions", "Websocket sessions held", self.sessions.clone());
+        registry.register("ready", "1 while new sessions are taken", self.ready.clone());
+        registry.register("frames_received", "Frames received from peers", self.frames.clone());
+        registry.register("updates_sent", "Updates written to peers", self.updates.clone());
+        registry.register("log_payloads", "NOTIFY payloads received", self.payloads.clone());
+        registry.register("log_events", "Events of the log folded", self.events.clone());
+        registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
+        registry.register("batches", "Batches sent to Postgres", self.batches.clone());
+        registry.register("batch_entries", "Requests in those batches", self.entries.clone());
+        registry.register("batch_failures", "Batches that failed, at least in part", self.failures.clone());
+        registry.register("batch_seconds", "Time from taking a batch to its end", self.seconds.clone());
+    }
+}

@@ -1,0 +1,124 @@
+//! The life of the process: bind, serve, drain.
+
+use std::{future::IntoFuture as _, io, net::SocketAddr, sync::Arc};
+
+use axum::{Router, serve::ListenerExt as _};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    binder::Binder,
+    config::Config,
+    coordinator::Coordinator,
+    handshaker::Handshaker,
+    hub::Hub,
+    querier::Querier,
+    server::{self, Server},
+    tunneler::Tunneler,
+    worker::Workshop,
+};
+
+/// What keeps the proxy from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A proxy with its listeners bound.
+#[derive(Debug)]
+pub struct Proxy {
+    config: Config,
+    public: TcpListener,
+    admin: TcpListener,
+}
+
+impl Proxy {
+    /// Binds the listeners. Postgres need not be there.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
+        Ok(Self { config, public, admin })
+    }
+
+    /// The addresses of the public and of the admin listener.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.public.local_addr()?, self.admin.local_addr()?))
+    }
+
+    /// Serves until `shutdown`, then drains.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { config, public, admin } = self;
+        let (name, workers) = (config.name(), config.workers());
+        let hub = Arc::new(Hub::default());
+        let database = config.database_url.clone().named(&name);
+
+        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let coordinator = Coordinator::new(&name, Arc::clone(&hub), database.clone());
+        let coordinator = tokio::spawn(coordinator.run(closing.clone()));
+
+        let tasks = TaskTracker::new();
+        let batch_limit = usize::from(config.batch_limit);
+        let shop = Workshop { hub: Arc::clone(&hub), database, batch_limit, stop: stop.clone() };
+        shop.hire(&Querier, workers.querier, &tasks);
+        shop.hire(&Binder, workers.binder, &tasks);
+        shop.hire(&Tunneler, workers.tunneler, &tasks);
+        shop.hire(&Handshaker, workers.handshaker, &tasks);
+
+        let sessions = TaskTracker::new();
+        let server = Server {
+            hub: Arc::clone(&hub),
+            sessions: sessions.clone(),
+            ping_interval: config.ping_interval,
+            shutdown: shutdown.clone(),
+        };
+        tasks.spawn(serve(public, server.public(), shutdown.clone()));
+        tasks.spawn(serve(admin, server::admin(Arc::clone(&hub)), stop.clone()));
+
+        shutdown.cancelled().await;
+        hub.drain();
+        sessions.close();
+        let drain = async {
+            // What peers asked for before they were closed is written first; then one call marks all of them lost.
+            hub.idle().await;
+            closing.cancel();
+            if let Err(error) = coordinator.await {
+                tracing::error!(%error, "the coordinator failed");
+            }
+            sessions.wait().await;
+        };
+        if timeout(config.drain_time, drain).await.is_err() {
+            tracing::warn!(waiting = sessions.len(), "drain time is over");
+        }
+        stop.cancel();
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+/// Serves until `stop`; open websockets are no part of it.
+async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
+    let listener = listener.tap_io(|socket| {
+        // A small frame must not wait for the answer to the one before.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    let served = stop.run_until_cancelled(axum::serve(listener, routes).into_future()).await;
+    if let Some(Err(error)) = served {
+        tracing::error!(%error, "listener failed");
+    }
+}

@@ -1,0 +1,249 @@
+//! One websocket, one task.
+//!
+//! Reads requests and hands them to the hub, writes what its outbox holds, and finds out when the other end is gone.
+//! It reads no further while its own requests wait in numbers: a peer cannot fill the proxy's memory faster than
+//! Postgres empties it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_tungstenite::tungstenite::{
+    Error as SocketError, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    close::Close,
+    frame::{self, Fault, Frame},
+    hub::{Hub, Joined},
+    id::SessionId,
+    outbox::{Delivery, Outbox},
+    upgrade::Socket,
+    wishes::Wish,
+};
+
+/// The most requests of one session that wait.
+const MAX_WAITING: usize = 4096;
+
+/// A peer that leaves this many pings unanswered is gone.
+const MAX_UNANSWERED: u32 = 2;
+
+/// How long the peer may take to answer a close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A websocket whose session has begun.
+#[derive(Debug)]
+pub struct Session {
+    socket: Socket,
+    hub: Arc<Hub>,
+    id: SessionId,
+    outbox: Arc<Outbox>,
+    /// Pending until Postgres knows of the session: no request is read before, so that all come after it.
+    attached: Option<oneshot::Receiver<()>>,
+    waiting: Arc<Semaphore>,
+    /// A frame for which there are not permits enough.
+    stalled: Option<Frame>,
+    ping: Interval,
+    /// Pings since the peer was last heard.
+    unanswered: u32,
+    shutdown: CancellationToken,
+}
+
+/// Why the websocket ends.
+#[derive(Debug)]
+enum End {
+    /// The other end is gone, or the socket is broken.
+    Gone,
+    /// It answers no pings, or takes nothing that is written.
+    Silent,
+    /// The proxy says so.
+    Closed(Close),
+    /// The peer sent what cannot be read.
+    Fault(Fault),
+}
+
+impl Session {
+    /// Begins a session on a websocket that has just opened; None: a newer one is here already.
+    pub async fn begin(
+        mut socket: Socket,
+        hub: Arc<Hub>,
+        id: SessionId,
+        ping_interval: Duration,
+        shutdown: CancellationToken,
+    ) -> Option<Self> {
+        let Some(Joined { outbox, attached }) = hub.join(id) else {
+            close(&mut socket, Close::Superseded, ping_interval).await;
+            return None;
+        };
+        let mut ping = interval_at(Instant::now() + ping_interval, ping_interval);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (attached, waiting) = (Some(attached), Arc::new(Semaphore::new(MAX_WAITING)));
+        Some(Self { socket, hub, id, outbox, attached, waiting, stalled: None, ping, unanswered: 0, shutdown })
+    }
+
+    /// Serves the websocket to its end.
+    pub async fn run(mut self) {
+        let Err(end) = self.serve().await;
+        tracing::debug!(id = %self.id, ?end, "session ended");
+        // Without effect after a disconnect, or when the hub ended the session itself.
+        self.hub.lose(self.id);
+        let patience = self.patience();
+        match end {
+            End::Gone | End::Silent => {}
+            End::Closed(reason) => close(&mut self.socket, reason, patience).await,
+            End::Fault(fault) => {
+                let text = Message::text(frame::error(&fault.error));
+                if matches!(timeout(patience, self.socket.send(text)).await, Ok(Ok(()))) {
+                    close(&mut self.socket, fault.close, patience).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        loop {
+            let reading = self.attached.is_none() && self.stalled.is_none();
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Err(End::Closed(Close::Shutdown)),
+                delivery = self.outbox.next() => self.deliver(delivery).await?,
+                attached = attached(&mut self.attached) => {
+                    self.attached = None;
+                    if attached.is_err() {
+                        // The session ended before it was attached: the outbox says why.
+                        let delivery = self.outbox.take();
+                        self.deliver(delivery).await?;
+                        return Err(End::Gone);
+                    }
+                }
+                permit = permit(&self.waiting, self.stalled.as_ref()) => {
+                    if let Some(frame) = self.stalled.take() {
+                        self.handle(frame, permit).await?;
+                    }
+                }
+                message = self.socket.next(), if reading => {
+                    self.unanswered = 0;
+                    self.read(message)?;
+                }
+                _ = self.ping.tick() => {
+                    if self.unanswered >= MAX_UNANSWERED {
+                        return Err(End::Silent);
+                    }
+                    // Who is not read is not heard: that says nothing of the peer.
+                    self.unanswered = if reading { self.unanswered + 1 } else { 0 };
+                    self.write(Message::Ping(Default::default())).await?;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, message: Option<Result<Message, SocketError>>) -> Result<(), End> {
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                self.hub.metrics.frames.inc();
+                self.stalled = Some(Frame::parse(&text).map_err(End::Fault)?);
+                Ok(())
+            }
+            Some(Ok(Message::Binary(_))) => Err(End::Fault(Fault::binary())),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Err(SocketError::Capacity(_))) => Err(End::Fault(Fault::too_large())),
+            Some(Err(SocketError::Utf8(_))) => Err(End::Fault(Fault::not_utf8())),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+        }
+    }
+
+    async fn handle(&mut self, frame: Frame, permit: OwnedSemaphorePermit) -> Result<(), End> {
+        let (hub, id, permit) = (&self.hub, self.id, Arc::new(permit));
+        if let Some(update) = frame.update_self {
+            hub.announce(id, update.node, Arc::clone(&permit));
+        }
+        if let Some(target) = frame.add_tunnel {
+            hub.tunnel(id, target.id, Wish::Open, Arc::clone(&permit));
+        }
+        if let Some(target) = frame.remove_tunnel {
+            hub.tunnel(id, target.id, Wish::Close, Arc::clone(&permit));
+        }
+        if frame.disconnect.is_some() {
+            return Err(self.disconnect().await);
+        }
+        for target in frame.ready_for_handshake {
+            hub.shake(id, target.0.id, Arc::clone(&permit));
+        }
+        Ok(())
+    }
+
+    /// The goodbye is answered when Postgres has it. Until then the peer is told nothing more.
+    async fn disconnect(&mut self) -> End {
+        let Some(committed) = self.hub.disconnect(self.id) else {
+            return End::Closed(Close::Superseded);
+        };
+        tokio::select! {
+            _ = committed => End::Closed(Close::Goodbye),
+            () = self.shutdown.cancelled() => End::Closed(Close::Shutdown),
+        }
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) -> Result<(), End> {
+        if !delivery.updates.is_empty() {
+            self.write(Message::text(frame::updates(&delivery.updates))).await?;
+            self.hub.metrics.updates.inc_by(delivery.updates.len() as u64);
+        }
+        for error in &delivery.errors {
+            self.write(Message::text(frame::error(error))).await?;
+        }
+        delivery.close.map_or(Ok(()), |reason| Err(End::Closed(reason)))
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        match timeout(self.patience(), self.socket.send(message)).await {
+            Ok(sent) => sent.map_err(|_| End::Gone),
+            Err(_) => Err(End::Silent),
+        }
+    }
+
+    /// How long a write may take.
+    fn patience(&self) -> Duration {
+        self.ping.period() * MAX_UNANSWERED
+    }
+}
+
+/// Pending when there is nothing to wait for.
+async fn attached(attached: &mut Option<oneshot::Receiver<()>>) -> Result<(), oneshot::error::RecvError> {
+    match attached {
+        Some(attached) => attached.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A permit for all requests of the frame; pending when there is none.
+async fn permit(waiting: &Arc<Semaphore>, frame: Option<&Frame>) -> OwnedSemaphorePermit {
+    match frame {
+        Some(frame) => {
+            let requests = u32::try_from(frame.requests().min(MAX_WAITING)).expect("at most MAX_WAITING");
+            Arc::clone(waiting).acquire_many_owned(requests).await.expect("the semaphore is never closed")
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes the websocket in such a way that the peer sees the reason.
+async fn close(socket: &mut Socket, reason: Close, patience: Duration) {
+    let frame = CloseFrame { code: CloseCode::from(reason.code()), reason: reason.reason().into() };
+    if !matches!(timeout(patience, socket.close(Some(frame))).await, Ok(Ok(()))) {
+        return;
+    }
+    // TCP resets a connection that is closed with unread data, and the peer loses what it has not read yet.
+    let stream = socket.get_mut();
+    let drain = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        Ok::<(), std::io::Error>(())
+    };
+    let _ = timeout(LINGER, drain).await;
+}

@@ -1,0 +1,318 @@
+//! The SQL functions of the extension: the only file that names them.
+//!
+//! All of them take arrays of equal length, one entry a row, and are called with statements that are prepared once a
+//! connection.
+
+use std::collections::HashMap;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::{
+    Client, Row, Statement,
+    error::SqlState,
+    types::{FromSqlOwned, ToSql},
+};
+use uuid::Uuid;
+
+use crate::{database::Database, id::SessionId};
+
+/// The SHA-256 of a token: all that leaves the proxy of it.
+pub type TokenHash = [u8; 32];
+
+/// Who a token belongs to, and the session that it may open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The session.
+    pub id: SessionId,
+}
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection.
+    #[error("cannot connect to Postgres")]
+    Connect(#[source] tokio_postgres::Error),
+    /// A call failed.
+    #[error("{function} failed")]
+    Call {
+        /// The SQL function.
+        function: &'static str,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+}
+
+/// What a failed call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing was done, and it can be tried again.
+    Failed,
+    /// Nothing was done, and never will be: an entry of the batch is bad.
+    Refused,
+    /// The registration is not current.
+    Unregistered,
+    /// It may have been done, or may still be done later.
+    Unknown,
+}
+
+impl StoreError {
+    /// What it means for the batch.
+    pub fn fault(&self) -> Fault {
+        let source = match self {
+            Self::Connect(_) => return Fault::Failed,
+            Self::Call { source, .. } => source,
+        };
+        match source.code() {
+            None => Fault::Unknown,
+            Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => Fault::Unregistered,
+            // Bad data, cardinality, integrity, program limits.
+            Some(code) if ["22", "21", "23", "54"].contains(&&code.code()[..2]) => Fault::Refused,
+            Some(_) => Fault::Failed,
+        }
+    }
+}
+
+/// A connection for calls. A role has one a worker.
+#[derive(Debug)]
+pub struct Store {
+    client: Client,
+    driver: JoinHandle<()>,
+    statements: HashMap<&'static str, Statement>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A parameter of a call.
+type Param<'a> = &'a (dyn ToSql + Sync);
+
+impl Store {
+    /// Connects, for one purpose.
+    ///
+    /// # Errors
+    /// When no host can be reached or the login is refused.
+    pub async fn connect(database: &Database, purpose: &str) -> Result<Self, StoreError> {
+        let (client, connection) = database.connect(purpose).await.map_err(StoreError::Connect)?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to Postgres ended");
+            }
+        });
+        Ok(Self { client, driver, statements: HashMap::new() })
+    }
+
+    /// Whether the connection is known to have ended.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Registers the coordinator.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn register_coordinator(&mut self, id: Uuid, name: &str) -> Result<Uuid, StoreError> {
+        self.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
+    }
+
+    /// Says that the coordinator lives.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn heartbeat_coordinator(&mut self, registration: Uuid) -> Result<(), StoreError> {
+        self.call("heartbeat_coordinator", "SELECT tailnet.heartbeat_coordinator($1)", &[&registration]).await
+    }
+
+    /// Ends the registration; all its sessions are lost.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn close_coordinator(&mut self, registration: Uuid) -> Result<(), StoreError> {
+        self.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
+    }
+
+    /// Who the tokens belong to, in the order of the hashes.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<Identity>>, StoreError> {
+        let function = "authenticate";
+        let sql = "SELECT ordinal, peer_id, session FROM tailnet.authenticate($1)";
+        let rows = self.rows(function, sql, &[&hashes]).await?;
+        let mut identities = vec![None; hashes.len()];
+        for row in rows {
+            let ordinal: i32 = column(&row, function, 0)?;
+            let id = SessionId { peer: column(&row, function, 1)?, number: column(&row, function, 2)? };
+            let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
+            if let Some(place) = index.and_then(|index| identities.get_mut(index)) {
+                *place = Some(Identity { id });
+            }
+        }
+        Ok(identities)
+    }
+
+    /// Opens sessions.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn attach_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
+        self.sessions("attach_peers", "SELECT tailnet.attach_peers($1, $2, $3)", registration, ids).await
+    }
+
+    /// Opens sessions again, with their nodes and the tunnels that they opened.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn restore_peers(
+        &mut self,
+        registration: Uuid,
+        ids: &[SessionId],
+        nodes: &[Option<&str>],
+        tunnels: &[(Uuid, Uuid)],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        let (srcs, dsts): (Vec<_>, Vec<_>) = tunnels.iter().copied().unzip();
+        let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6)";
+        self.call("restore_peers", sql, &[&registration, &peers, &numbers, &nodes, &srcs, &dsts]).await
+    }
+
+    /// Announces nodes.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn bind_peers(
+        &mut self,
+        registration: Uuid,
+        ids: &[SessionId],
+        nodes: &[&str],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        let sql = "SELECT tailnet.bind_peers($1, $2, $3, $4)";
+        self.call("bind_peers", sql, &[&registration, &peers, &numbers, &nodes]).await
+    }
+
+    /// Ends sessions without a goodbye.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn lose_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
+        self.sessions("lose_peers", "SELECT tailnet.lose_peers($1, $2, $3)", registration, ids).await
+    }
+
+    /// Ends sessions with a goodbye.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn disconnect_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
+        self.sessions("disconnect_peers", "SELECT tailnet.disconnect_peers($1, $2, $3)", registration, ids).await
+    }
+
+    /// Opens tunnels from the peers of the sessions.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn open_tunnels(&mut self, registration: Uuid, ends: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
+        self.ends("open_tunnels", "SELECT tailnet.open_tunnels($1, $2, $3, $4)", registration, ends).await
+    }
+
+    /// Closes tunnels from the peers of the sessions.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn close_tunnels(&mut self, registration: Uuid, ends: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
+        self.ends("close_tunnels", "SELECT tailnet.close_tunnels($1, $2, $3, $4)", registration, ends).await
+    }
+
+    /// Tells other peers that those of the sessions are ready for a handshake.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn ready_for_handshake(
+        &mut self,
+        registration: Uuid,
+        ends: &[(SessionId, Uuid)],
+    ) -> Result<(), StoreError> {
+        self.ends("ready_for_handshake", "SELECT tailnet.ready_for_handshake($1, $2, $3, $4)", registration, ends).await
+    }
+
+    /// Asks for the pages of views that start behind these keys.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn view_peers(&mut self, registration: Uuid, afters: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
+        self.ends("view_peers", "SELECT tailnet.view_peers($1, $2, $3, $4)", registration, afters).await
+    }
+
+    async fn sessions(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        registration: Uuid,
+        ids: &[SessionId],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        self.call(function, sql, &[&registration, &peers, &numbers]).await
+    }
+
+    async fn ends(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        registration: Uuid,
+        ends: &[(SessionId, Uuid)],
+    ) -> Result<(), StoreError> {
+        let (ids, others): (Vec<_>, Vec<_>) = ends.iter().copied().unzip();
+        let (peers, numbers) = unzip(&ids);
+        self.call(function, sql, &[&registration, &peers, &numbers, &others]).await
+    }
+
+    /// What the function returns (a count of effects) is of no use here: what it did comes in the log.
+    async fn call(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<(), StoreError> {
+        self.rows(function, sql, params).await.map(drop)
+    }
+
+    async fn get<T: FromSqlOwned>(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<T, StoreError> {
+        let statement = self.statement(function, sql).await?;
+        let row =
+            self.client.query_one(&statement, params).await.map_err(|source| StoreError::Call { function, source })?;
+        column(&row, function, 0)
+    }
+
+    async fn rows(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let statement = self.statement(function, sql).await?;
+        self.client.query(&statement, params).await.map_err(|source| StoreError::Call { function, source })
+    }
+
+    async fn statement(&mut self, function: &'static str, sql: &'static str) -> Result<Statement, StoreError> {
+        if let Some(statement) = self.statements.get(function) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await.map_err(|source| StoreError::Call { function, source })?;
+        self.statements.insert(function, statement.clone());
+        Ok(statement)
+    }
+}
+
+fn unzip(ids: &[SessionId]) -> (Vec<Uuid>, Vec<i64>) {
+    ids.iter().map(|id| (id.peer, id.number)).unzip()
+}
+
+fn column<T: FromSqlOwned>(row: &Row, function: &'static str, index: usize) -> Result<T, StoreError> {
+    row.try_get(index).map_err(|source| StoreError::Call { function, source })
+}

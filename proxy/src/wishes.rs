@@ -1,0 +1,98 @@
+//! The tunnels that a peer asked for and that the log may not tell yet.
+//!
+//! The log says which tunnels exist; a wish says what the peer wants beyond that. A wish must outlive its commit until
+//! the log has been folded up to it: a restore in between would otherwise bring a closed tunnel back. How far the log
+//! was folded is counted in *marks*, made when the LISTEN connection has answered a question: Postgres delivers what
+//! was committed before the question ahead of the answer.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+/// A question that was asked before the commit proves nothing, so its answer is not the one to wait for.
+const MARKS_TO_WAIT: u64 = 2;
+
+/// What a peer wants of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// It must be there.
+    Open,
+    /// It must not be there.
+    Close,
+}
+
+/// The wishes of one peer, by the other end of the tunnel.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    wishes: BTreeMap<Uuid, Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    wish: Wish,
+    /// The count of marks when it was committed.
+    committed: Option<u64>,
+}
+
+impl Wishes {
+    /// The peer asks for this now.
+    pub fn make(&mut self, other: Uuid, wish: Wish) {
+        self.wishes.insert(other, Pending { wish, committed: None });
+    }
+
+    /// The request was committed, unless the peer has asked for the opposite since.
+    pub fn commit(&mut self, other: Uuid, wish: Wish, marks: u64) {
+        if let Some(pending) = self.wishes.get_mut(&other)
+            && pending.wish == wish
+        {
+            pending.committed = Some(marks);
+        }
+    }
+
+    /// Forgets the wishes that the log tells by now. Whether any that are committed remain.
+    pub fn settle(&mut self, marks: u64) -> bool {
+        self.wishes.retain(|_, pending| pending.committed.is_none_or(|at| marks < at + MARKS_TO_WAIT));
+        self.wishes.values().any(|pending| pending.committed.is_some())
+    }
+
+    /// The wish for a tunnel to `other`.
+    pub fn get(&self, other: Uuid) -> Option<Wish> {
+        self.wishes.get(&other).map(|pending| pending.wish)
+    }
+
+    /// All wishes.
+    pub fn iter(&self) -> impl Iterator<Item = (Uuid, Wish)> {
+        self.wishes.iter().map(|(id, pending)| (*id, pending.wish))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_outlives_its_commit_by_two_marks() {
+        let id = Uuid::from_u128(1);
+        let mut wishes = Wishes::default();
+        wishes.make(id, Wish::Close);
+        assert!(!wishes.settle(9), "nothing is committed");
+        wishes.commit(id, Wish::Open, 9);
+        assert!(!wishes.settle(20), "that was an earlier request");
+        wishes.commit(id, Wish::Close, 20);
+        assert!(wishes.settle(21));
+        assert_eq!(wishes.get(id), Some(Wish::Close));
+        assert!(!wishes.settle(22));
+        assert_eq!(wishes.get(id), None);
+    }
+
+    #[test]
+    fn a_new_wish_is_not_settled_by_an_old_commit() {
+        let id = Uuid::from_u128(1);
+        let mut wishes = Wishes::default();
+        wishes.make(id, Wish::Open);
+        wishes.commit(id, Wish::Open, 1);
+        wishes.make(id, Wish::Open);
+        assert!(!wishes.settle(100));
+        assert_eq!(wishes.get(id), Some(Wish::Open));
+    }
+}

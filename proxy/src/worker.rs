@@ -1,0 +1,145 @@
+//! The loop that all roles share: take a batch, call Postgres, give back what failed.
+
+use std::{future::Future, hash::Hash, sync::Arc, time::Instant};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    backoff::Backoff,
+    batcher::{Batcher, Request},
+    database::Database,
+    hub::Hub,
+    store::{Fault, Store, StoreError},
+};
+
+/// What a role does with its batches.
+pub trait Role: Send + 'static {
+    /// What its requests are kept by.
+    type Key: Copy + Eq + Hash + Send + Sync + 'static;
+    /// Its requests.
+    type Request: Request + Send + 'static;
+    /// Its name in logs, metrics and `application_name`.
+    const NAME: &'static str;
+
+    /// Where its requests wait.
+    fn batcher(hub: &Hub) -> &Batcher<Self::Key, Self::Request>;
+
+    /// Calls Postgres and tells the hub of what was done.
+    fn run(
+        &self,
+        hub: &Hub,
+        store: &mut Store,
+        registration: Uuid,
+        batch: Vec<(Self::Key, Self::Request)>,
+    ) -> impl Future<Output = Outcome<Self::Key, Self::Request>> + Send;
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Outcome<K, R> {
+    /// What is to be tried again.
+    pub failed: Vec<(K, R)>,
+    /// Why.
+    pub errors: Vec<StoreError>,
+}
+
+impl<K, R> Default for Outcome<K, R> {
+    fn default() -> Self {
+        Self { failed: Vec::new(), errors: Vec::new() }
+    }
+}
+
+/// What all workers are given.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    /// The shared state.
+    pub hub: Arc<Hub>,
+    /// Each worker has a connection of its own.
+    pub database: Database,
+    /// The most requests of a batch.
+    pub batch_limit: usize,
+    /// Ends the workers.
+    pub stop: CancellationToken,
+}
+
+impl Workshop {
+    /// Starts the workers of a role.
+    pub fn hire<R: Role + Clone + Sync>(&self, role: &R, workers: usize, tasks: &TaskTracker) {
+        for _ in 0..workers {
+            let worker = Worker { role: role.clone(), shop: self.clone(), store: None, backoff: Backoff::default() };
+            let stop = self.stop.clone();
+            tasks.spawn(async move { stop.run_until_cancelled(worker.work()).await });
+        }
+    }
+}
+
+struct Worker<R> {
+    role: R,
+    shop: Workshop,
+    store: Option<Store>,
+    backoff: Backoff,
+}
+
+impl<R: Role + Sync> Worker<R> {
+    async fn work(mut self) {
+        let mut current = self.shop.hub.registration();
+        loop {
+            let registered = current.wait_for(Option::is_some).await.map(|registration| *registration);
+            let Ok(Some(registration)) = registered else { return };
+            if let Err(error) = self.connect().await {
+                tracing::warn!(role = R::NAME, error = &error as &dyn std::error::Error, "no connection");
+                self.backoff.wait().await;
+                continue;
+            }
+            let batcher = R::batcher(&self.shop.hub);
+            let batch = tokio::select! {
+                batch = batcher.take(self.shop.batch_limit) => batch,
+                // Requests wait, and grow together, while there is no registration.
+                _ = current.changed() => continue,
+            };
+            self.call(registration, batch).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<&mut Store, StoreError> {
+        self.store.take_if(|store| store.is_closed());
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => Store::connect(&self.shop.database, R::NAME).await?,
+        };
+        Ok(self.store.insert(store))
+    }
+
+    async fn call(&mut self, registration: Uuid, batch: Vec<(R::Key, R::Request)>) {
+        let hub = Arc::clone(&self.shop.hub);
+        let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
+        let begun = Instant::now();
+        let outcome = match self.connect().await {
+            Ok(_) => {
+                let store = self.store.as_mut().expect("just connected");
+                self.role.run(&hub, store, registration, batch).await
+            }
+            Err(error) => Outcome { failed: batch, errors: vec![error] },
+        };
+        hub.metrics.batch(R::NAME, keys.len(), outcome.errors.is_empty(), begun.elapsed());
+        for error in &outcome.errors {
+            tracing::warn!(role = R::NAME, error = error as &dyn std::error::Error, "call failed");
+            match error.fault() {
+                Fault::Failed | Fault::Refused => {}
+                Fault::Unregistered => hub.doubt(registration),
+                Fault::Unknown => {
+                    // It may still be committed, after what comes next: only a new registration fences it.
+                    self.store = None;
+                    hub.doubt(registration);
+                }
+            }
+        }
+        R::batcher(&hub).finish(keys, outcome.failed);
+        if outcome.errors.is_empty() {
+            self.backoff.reset();
+        } else {
+            self.backoff.wait().await;
+        }
+    }
+}
