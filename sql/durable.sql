@@ -40,7 +40,7 @@ CREATE TABLE tailnet_private.grants (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (client_id, agent_id)
 );
-CREATE INDEX grants_agent_id ON tailnet_private.grants (agent_id);
+CREATE INDEX grants_agent_id_client_id ON tailnet_private.grants (agent_id, client_id);
 COMMENT ON TABLE tailnet_private.grants IS 'Which client may open a tunnel to which agent';
 COMMENT ON COLUMN tailnet_private.grants.client_id IS 'The client that may open it';
 COMMENT ON COLUMN tailnet_private.grants.agent_id IS 'The agent that it may reach';
