@@ -59,10 +59,14 @@ BEGIN
         CREATE ROLE tailnet_reader NOLOGIN;
         COMMENT ON ROLE tailnet_reader IS 'pg_tailnet: may read the views and call the batch lookups';
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'tailnet_writer') THEN
+        CREATE ROLE tailnet_writer NOLOGIN;
+        COMMENT ON ROLE tailnet_writer IS 'pg_tailnet: may write agent connections and connection logs';
+    END IF;
 END
 $$;
 
-GRANT USAGE ON SCHEMA tailnet TO tailnet_proxy, tailnet_reader;
+GRANT USAGE ON SCHEMA tailnet TO tailnet_proxy, tailnet_reader, tailnet_writer;
 GRANT SELECT ON ALL TABLES IN SCHEMA tailnet TO tailnet_reader;
 GRANT EXECUTE ON FUNCTION tailnet.tunnel_peer_ids(uuid[]), tailnet.tunnel_peer_bindings(uuid[]) TO tailnet_reader;
 GRANT EXECUTE ON FUNCTION
@@ -80,3 +84,7 @@ GRANT EXECUTE ON FUNCTION
     tailnet.ready_for_handshake(uuid, uuid[], bigint[], uuid[]),
     tailnet.view_peers(uuid, uuid[], bigint[], uuid[])
 TO tailnet_proxy;
+GRANT EXECUTE ON FUNCTION
+    tailnet.update_agent_connections(uuid[], timestamptz[], timestamptz[], timestamptz[], uuid[]),
+    tailnet.upsert_connection_logs(json)
+TO tailnet_proxy, tailnet_writer;

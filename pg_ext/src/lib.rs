@@ -46,4 +46,6 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemera
 extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["durable"]);
+extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["views"]);
+extension_sql_file!("../../sql/connection_logs.sql", name = "connection_logs", requires = ["views"]);
 extension_sql_file!("../../sql/functions.sql", name = "functions", finalize);

@@ -1,0 +1,207 @@
+-- Who used what of an agent, when, and how it ended. Rows come in the order of time and are mostly read by time, so a
+-- BRIN index finds a day, or the years to drop, with a few pages.
+
+CREATE TABLE tailnet_private.connection_logs (
+    id uuid PRIMARY KEY,
+    network_id uuid NOT NULL REFERENCES tailnet_private.networks,
+    connection_id uuid,
+    agent_id uuid NOT NULL,
+    agent_name text,
+    workspace_id uuid,
+    workspace_name text,
+    owner text,
+    type text NOT NULL
+        CHECK (type IN ('ssh', 'vscode', 'jetbrains', 'reconnecting_pty', 'workspace_app', 'port_forwarding')),
+    code integer,
+    ip inet,
+    user_agent text,
+    user_id uuid,
+    slug_or_port text,
+    connect_time timestamptz,
+    disconnect_time timestamptz,
+    disconnect_code integer,
+    disconnect_reason text,
+    started_at timestamptz NOT NULL GENERATED ALWAYS AS (LEAST(connect_time, disconnect_time)) STORED,
+    CHECK (connect_time IS NOT NULL OR disconnect_time IS NOT NULL),
+    CHECK (disconnect_time IS NOT NULL OR disconnect_code IS NULL AND disconnect_reason IS NULL)
+) WITH (fillfactor = 90);
+-- A connection is one row. Absent connection ids never merge; an absent workspace or name is a value like any other.
+CREATE UNIQUE INDEX connection_logs_connection ON tailnet_private.connection_logs
+    (connection_id, (coalesce(workspace_id, '00000000-0000-0000-0000-000000000000')), (coalesce(agent_name, '')))
+    WHERE connection_id IS NOT NULL;
+CREATE INDEX connection_logs_agent_started ON tailnet_private.connection_logs (agent_id, started_at DESC);
+CREATE INDEX connection_logs_started ON tailnet_private.connection_logs USING brin (started_at) WITH (pages_per_range = 32);
+COMMENT ON TABLE tailnet_private.connection_logs IS 'One row a connection; where events of it disagree, the earlier or smaller value stays, so their order does not matter';
+COMMENT ON COLUMN tailnet_private.connection_logs.id IS 'The id of the event for one without a connection id, so that its repeat is no second row; else made here';
+COMMENT ON COLUMN tailnet_private.connection_logs.network_id IS 'The network of the agent';
+COMMENT ON COLUMN tailnet_private.connection_logs.connection_id IS 'What its events have in common; NULL: it has one event only';
+COMMENT ON COLUMN tailnet_private.connection_logs.agent_id IS 'The agent; no foreign key, because the log outlives it';
+COMMENT ON COLUMN tailnet_private.connection_logs.agent_name IS 'Its name as it was then';
+COMMENT ON COLUMN tailnet_private.connection_logs.workspace_id IS 'The workspace that the agent served';
+COMMENT ON COLUMN tailnet_private.connection_logs.workspace_name IS 'Its name as it was then';
+COMMENT ON COLUMN tailnet_private.connection_logs.owner IS 'Its owner as it was then';
+COMMENT ON COLUMN tailnet_private.connection_logs.type IS 'ssh, vscode, jetbrains, reconnecting_pty, workspace_app or port_forwarding';
+COMMENT ON COLUMN tailnet_private.connection_logs.code IS 'Code of the connect, such as an HTTP status';
+COMMENT ON COLUMN tailnet_private.connection_logs.ip IS 'Where it came from';
+COMMENT ON COLUMN tailnet_private.connection_logs.user_agent IS 'The client, as it named itself';
+COMMENT ON COLUMN tailnet_private.connection_logs.user_id IS 'Who connected; NULL: nobody who is known';
+COMMENT ON COLUMN tailnet_private.connection_logs.slug_or_port IS 'The app or the port, for the types workspace_app and port_forwarding';
+COMMENT ON COLUMN tailnet_private.connection_logs.connect_time IS 'Earliest connect; NULL: none was reported yet';
+COMMENT ON COLUMN tailnet_private.connection_logs.disconnect_time IS 'First disconnect; NULL: none was reported yet';
+COMMENT ON COLUMN tailnet_private.connection_logs.disconnect_code IS 'Code of the first disconnect, such as an exit code';
+COMMENT ON COLUMN tailnet_private.connection_logs.disconnect_reason IS 'Reason of the first disconnect';
+COMMENT ON COLUMN tailnet_private.connection_logs.started_at IS 'The earlier of the two times: what a row is found by. A disconnect that follows its connect leaves it as it is, so that update is HOT';
+SELECT pg_catalog.pg_extension_config_dump('tailnet_private.connection_logs', '');
+
+-- What a client may say of an event. The network follows from the agent, so that nobody writes into another one.
+CREATE TYPE tailnet_private.connection_event AS (
+    id uuid, connection_id uuid, agent_id uuid, agent_name text, workspace_id uuid, workspace_name text, owner text,
+    type text, code integer, ip inet, user_agent text, user_id uuid, slug_or_port text,
+    connect_time timestamptz, disconnect_time timestamptz, disconnect_reason text
+);
+COMMENT ON TYPE tailnet_private.connection_event IS 'An element of the argument of tailnet.upsert_connection_logs; code is that of the disconnect when the event has one';
+
+CREATE FUNCTION tailnet.upsert_connection_logs(events json) RETURNS integer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    fault text;
+    merged integer;
+    alone integer;
+BEGIN
+    IF events IS NULL OR json_typeof(events) <> 'array' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('events is %s, expected a JSON array of objects', coalesce('a JSON ' || json_typeof(events), 'NULL'));
+    END IF;
+    SELECT format('event %s has a field %L, expected fields of the type tailnet_private.connection_event', e.ord, k.name)
+    INTO fault
+    FROM json_array_elements(events) WITH ORDINALITY e(value, ord), json_object_keys(e.value) k(name)
+    WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                      WHERE a.attrelid = 'tailnet_private.connection_event'::regclass AND a.attname = k.name)
+    ORDER BY e.ord
+    LIMIT 1;
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = fault;
+    END IF;
+    SELECT format('event %s %s', e.ord, CASE
+               WHEN i.id IS NULL THEN format('is of agent %s, which does not exist', coalesce(e.agent_id::text, 'NULL'))
+               WHEN e.type IS NULL OR e.type NOT IN
+                    ('ssh', 'vscode', 'jetbrains', 'reconnecting_pty', 'workspace_app', 'port_forwarding')
+                   THEN format('has type %L, expected ssh, vscode, jetbrains, reconnecting_pty, workspace_app or port_forwarding', e.type)
+               WHEN e.connect_time IS NULL AND e.disconnect_time IS NULL THEN 'has neither connect_time nor disconnect_time'
+               WHEN NOT isfinite(e.connect_time) OR NOT isfinite(e.disconnect_time) THEN 'has an infinite time'
+               ELSE 'has disconnect_reason without disconnect_time' END)
+    INTO fault
+    FROM ROWS FROM (json_populate_recordset(NULL::tailnet_private.connection_event, events)) WITH ORDINALITY
+        e(id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent, user_id,
+          slug_or_port, connect_time, disconnect_time, disconnect_reason, ord)
+    LEFT JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
+    WHERE i.id IS NULL
+       OR (e.type IN ('ssh', 'vscode', 'jetbrains', 'reconnecting_pty', 'workspace_app', 'port_forwarding')) IS NOT TRUE
+       OR e.connect_time IS NULL AND e.disconnect_time IS NULL
+       OR isfinite(e.connect_time) IS FALSE OR isfinite(e.disconnect_time) IS FALSE
+       OR e.disconnect_reason IS NOT NULL AND e.disconnect_time IS NULL
+    ORDER BY e.ord
+    LIMIT 1;
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = fault;
+    END IF;
+
+    -- Events of one connection: least of everything, and the disconnect that came first with what belongs to it. In key
+    -- order, so that two batches never wait for each other crosswise.
+    INSERT INTO tailnet_private.connection_logs AS l (
+        id, network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent,
+        user_id, slug_or_port, connect_time, disconnect_time, disconnect_code, disconnect_reason)
+    SELECT gen_random_uuid(), m.network_id, m.connection_id, m.agent_id, m.agent_name, m.workspace_id, m.workspace_name,
+           m.owner, m.type, m.code, m.ip, m.user_agent, m.user_id, m.slug_or_port, m.connect_time,
+           (m.gone).disconnect_time, (m.gone).code, (m.gone).disconnect_reason
+    FROM (
+        SELECT min(i.network_id::text)::uuid AS network_id, e.connection_id, min(e.agent_id::text)::uuid AS agent_id,
+               k.agent_name, e.workspace_id, min(e.workspace_name) AS workspace_name, min(e.owner) AS owner,
+               min(e.type) AS type, min(e.code) FILTER (WHERE e.disconnect_time IS NULL) AS code, min(e.ip) AS ip,
+               min(e.user_agent) AS user_agent, min(e.user_id::text)::uuid AS user_id, min(e.slug_or_port) AS slug_or_port,
+               min(e.connect_time) AS connect_time,
+               (array_agg(e ORDER BY e.disconnect_time, e.code, e.disconnect_reason)
+                FILTER (WHERE e.disconnect_time IS NOT NULL))[1] AS gone
+        FROM json_populate_recordset(NULL::tailnet_private.connection_event, events) e
+        JOIN tailnet_private.identities i ON i.id = e.agent_id
+        CROSS JOIN LATERAL (SELECT coalesce(e.agent_name, i.name) AS agent_name) k
+        WHERE e.connection_id IS NOT NULL
+        GROUP BY e.connection_id, e.workspace_id, k.agent_name
+        ORDER BY e.connection_id, e.workspace_id, k.agent_name
+    ) m
+    ON CONFLICT (connection_id, (coalesce(workspace_id, '00000000-0000-0000-0000-000000000000')), (coalesce(agent_name, '')))
+        WHERE connection_id IS NOT NULL
+    DO UPDATE SET
+        workspace_name = LEAST(l.workspace_name, EXCLUDED.workspace_name), owner = LEAST(l.owner, EXCLUDED.owner),
+        type = LEAST(l.type, EXCLUDED.type), code = LEAST(l.code, EXCLUDED.code), ip = LEAST(l.ip, EXCLUDED.ip),
+        user_agent = LEAST(l.user_agent, EXCLUDED.user_agent), user_id = LEAST(l.user_id, EXCLUDED.user_id),
+        slug_or_port = LEAST(l.slug_or_port, EXCLUDED.slug_or_port),
+        connect_time = LEAST(l.connect_time, EXCLUDED.connect_time),
+        (disconnect_time, disconnect_code, disconnect_reason) = (
+            SELECT d.time, d.code, d.reason
+            FROM (VALUES (l.disconnect_time, l.disconnect_code, l.disconnect_reason),
+                         (EXCLUDED.disconnect_time, EXCLUDED.disconnect_code, EXCLUDED.disconnect_reason)) d(time, code, reason)
+            ORDER BY d.time, d.code, d.reason LIMIT 1)
+    -- The agent of a connection is who began it: another one's events under its id change nothing.
+    WHERE l.agent_id = EXCLUDED.agent_id;
+    GET DIAGNOSTICS merged = ROW_COUNT;
+
+    INSERT INTO tailnet_private.connection_logs (
+        id, network_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent, user_id,
+        slug_or_port, connect_time, disconnect_time, disconnect_code, disconnect_reason)
+    SELECT coalesce(e.id, gen_random_uuid()), i.network_id, e.agent_id, coalesce(e.agent_name, i.name), e.workspace_id,
+           e.workspace_name, e.owner, e.type, CASE WHEN e.disconnect_time IS NULL THEN e.code END, e.ip, e.user_agent, e.user_id,
+           e.slug_or_port, e.connect_time, e.disconnect_time, CASE WHEN e.disconnect_time IS NOT NULL THEN e.code END,
+           e.disconnect_reason
+    FROM json_populate_recordset(NULL::tailnet_private.connection_event, events) e
+    JOIN tailnet_private.identities i ON i.id = e.agent_id
+    WHERE e.connection_id IS NULL
+    ORDER BY e.id
+    ON CONFLICT (id) DO NOTHING;
+    GET DIAGNOSTICS alone = ROW_COUNT;
+    RETURN merged + alone;
+END
+$$;
+COMMENT ON FUNCTION tailnet.upsert_connection_logs(json) IS 'Writes events of connections, in any order, split and repetition, and returns the number of rows written; see the type tailnet_private.connection_event for the fields';
+
+CREATE FUNCTION tailnet.drop_connection_logs(before timestamptz) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    dropped bigint;
+BEGIN
+    IF before IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'argument before is NULL, expected a time';
+    END IF;
+    DELETE FROM tailnet_private.connection_logs WHERE started_at < before;
+    GET DIAGNOSTICS dropped = ROW_COUNT;
+    RETURN dropped;
+END
+$$;
+COMMENT ON FUNCTION tailnet.drop_connection_logs(timestamptz) IS 'Drops the logs of connections that began before this time, and returns their number';
+
+CREATE VIEW tailnet.connection_logs AS
+SELECT l.id, n.name AS network, l.connection_id, l.agent_id, l.agent_name, l.workspace_id, l.workspace_name, l.owner, l.type,
+       coalesce(l.disconnect_code, l.code) AS code, l.ip, l.user_agent, l.user_id, l.slug_or_port, l.connect_time,
+       l.disconnect_time, l.disconnect_reason, l.started_at
+FROM tailnet_private.connection_logs l
+JOIN tailnet_private.networks n ON n.id = l.network_id;
+COMMENT ON VIEW tailnet.connection_logs IS 'Who used what of an agent, when, and how it ended; ask by started_at and agent_id, which have indexes';
+DO $$
+DECLARE
+    col record;
+BEGIN
+    -- What the table says of a column holds for the view.
+    FOR col IN
+        SELECT v.attname, coalesce(
+            CASE v.attname WHEN 'network' THEN 'Name of the network of the agent'
+                           WHEN 'code' THEN 'Code of the first disconnect, such as an exit code; else of the connect, such as an HTTP status' END,
+            pg_catalog.col_description(t.attrelid, t.attnum)) AS text
+        FROM pg_catalog.pg_attribute v
+        LEFT JOIN pg_catalog.pg_attribute t ON t.attrelid = 'tailnet_private.connection_logs'::regclass AND t.attname = v.attname
+        WHERE v.attrelid = 'tailnet.connection_logs'::regclass AND v.attnum > 0
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON COLUMN tailnet.connection_logs.%I IS %L', col.attname, col.text);
+    END LOOP;
+END
+$$;

@@ -1,0 +1,58 @@
+-- B60, B61, B65, B66: when agents were connected.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+
+-- Connect, heartbeat, disconnect, connect again; what is not known is NULL.
+\set x1 '\'00000000-0000-4000-8000-000000000001\'::uuid'
+\set y1 '\'00000000-0000-4000-8000-000000000002\'::uuid'
+CREATE FUNCTION pg_temp.shown(agent uuid) RETURNS TABLE (first time, last time, gone time, coordinator text) LANGUAGE sql AS $$
+    SELECT (first_connected_at AT TIME ZONE 'UTC')::time, (last_connected_at AT TIME ZONE 'UTC')::time,
+           (disconnected_at AT TIME ZONE 'UTC')::time, right(coordinator_id::text, 2)
+    FROM tailnet.agent_connections WHERE agent_id = agent
+$$;
+SET ROLE tailnet_writer;
+SELECT * FROM tailnet.update_agent_connections(ARRAY[:a1], '{2026-01-01 10:00Z}', '{2026-01-01 10:00Z}', '{NULL}', ARRAY[:x1]);
+RESET ROLE;
+SELECT * FROM pg_temp.shown(:a1);
+SELECT * FROM tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{2026-01-01 10:00:15Z}', '{NULL}', ARRAY[:x1]);
+SELECT * FROM tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{NULL}', '{2026-01-01 10:00:20Z}', '{NULL}');
+SELECT * FROM pg_temp.shown(:a1);
+
+-- An older heartbeat changes nothing, and a late one does not clear the disconnect.
+SELECT * FROM tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{2026-01-01 10:00:14Z}', '{NULL}', ARRAY[:y1]);
+SELECT * FROM tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{2026-01-01 10:00:18Z}', '{NULL}', ARRAY[:x1]);
+SELECT * FROM pg_temp.shown(:a1);
+SELECT * FROM tailnet.update_agent_connections(ARRAY[:a1], '{2026-01-01 10:01Z}', '{2026-01-01 10:01Z}', '{NULL}', ARRAY[:y1]);
+SELECT * FROM pg_temp.shown(:a1);
+
+-- Many in one call: several entries of an agent, peers that are no agents, unknown ones.
+SELECT u FROM tailnet.update_agent_connections(ARRAY[:a2, :a1, :a2, :c1, :nobody],
+    '{2026-01-01 11:00Z,NULL,2026-01-01 10:30Z,2026-01-01 11:00Z,2026-01-01 11:00Z}',
+    '{2026-01-01 11:00Z,2026-01-01 09:00Z,2026-01-01 10:30Z,2026-01-01 11:00Z,2026-01-01 11:00Z}',
+    '{NULL,NULL,2026-01-01 10:40Z,NULL,NULL}', ARRAY[:x1, :x1, :y1, NULL, NULL]) u;
+SELECT * FROM pg_temp.shown(:a2);
+SELECT count(*) FROM tailnet.agent_connections;
+SELECT * FROM tailnet.update_agent_connections('{}', '{}', '{}', '{}', '{}');
+
+-- Status
+SELECT tailnet.set_agent_timeouts('n1', '2 min', '45 s');
+SELECT tailnet.create_peer('n1', 'agent', name) FROM unnest('{a3,a4,a5,a6}'::text[]) name \g /dev/null
+UPDATE tailnet_private.identities SET created_at = now() - interval '121 s' WHERE name = 'a3';
+SELECT count(*) FROM (
+    SELECT tailnet.update_agent_connections(ARRAY[peer_id], ARRAY[last], ARRAY[last], ARRAY[gone], ARRAY[NULL]::uuid[])
+    FROM (VALUES ('a4', now() - interval '40 s', now() - interval '50 s'), ('a5', now() - interval '46 s', NULL),
+                 ('a6', now(), now())) v(name, last, gone)
+    JOIN tailnet.identities USING (name)) u;
+SELECT name, status FROM tailnet.agents WHERE network = 'n1' ORDER BY name;
+SELECT tailnet.set_agent_timeouts('n1', '1 day', '1 day');
+SELECT name, status FROM tailnet.agents WHERE name IN ('a3', 'a5') ORDER BY name;
+SELECT tailnet.set_agent_timeouts('nowhere', '1 day', '1 day');
+SELECT tailnet.set_agent_timeouts('n1', '0', '1 day');
+SELECT tailnet.set_agent_timeouts('n1', '1 day', NULL);
+
+-- What is refused
+SELECT tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{NULL}', '{NULL,NULL}', '{NULL}');
+SELECT tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', NULL, '{NULL}', '{NULL}');
+SELECT tailnet.update_agent_connections(NULL, NULL, NULL, NULL, NULL);
+SELECT tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{infinity}', '{NULL}', '{NULL}');

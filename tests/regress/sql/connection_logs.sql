@@ -1,0 +1,72 @@
+-- B63, B65: events of connections, merged whatever their order.
+\getenv dir PG_ABS_SRCDIR
+\set setup :dir /setup.psql
+\i :setup
+\set k1 '00000000-0000-4000-8000-000000000d01'
+\set w1 '00000000-0000-4000-8000-000000000e01'
+CREATE FUNCTION pg_temp.event(agent uuid, fields text) RETURNS json LANGUAGE sql AS $$
+    SELECT (jsonb_build_object('agent_id', agent, 'type', 'ssh') || fields::jsonb)::json
+$$;
+CREATE FUNCTION pg_temp.shown() RETURNS TABLE (
+    agent text, workspace text, type text, code int, ip inet, connect time, disconnect time, reason text) LANGUAGE sql AS $$
+    SELECT agent_name, workspace_name, type, code, ip, (connect_time AT TIME ZONE 'UTC')::time,
+           (disconnect_time AT TIME ZONE 'UTC')::time, disconnect_reason
+    FROM tailnet.connection_logs ORDER BY started_at, code
+$$;
+SELECT pg_temp.event(:a1, format('{"connection_id":"%s","workspace_id":"%s","workspace_name":"dev","owner":"ann","ip":"10.0.0.9","connect_time":"2026-01-01T10:00:00Z"}', :'k1', :'w1')) AS connect,
+    pg_temp.event(:a1, format('{"connection_id":"%s","workspace_id":"%s","code":3,"disconnect_time":"2026-01-01T11:00:00Z","disconnect_reason":"idle"}', :'k1', :'w1')) AS gone,
+    pg_temp.event(:a1, format('{"connection_id":"%s","workspace_id":"%s","code":0,"disconnect_time":"2026-01-01T11:30:00Z","disconnect_reason":"late"}', :'k1', :'w1')) AS late \gset
+
+-- Connect, then disconnect twice; the first one counts.
+SET ROLE tailnet_writer;
+SELECT tailnet.upsert_connection_logs(json_build_array(:'connect'::json));
+RESET ROLE;
+SELECT * FROM pg_temp.shown();
+SELECT tailnet.upsert_connection_logs(json_build_array(:'late'::json)), tailnet.upsert_connection_logs(json_build_array(:'gone'::json));
+SELECT * FROM pg_temp.shown();
+-- The other way round, in one batch, and again.
+TRUNCATE tailnet_private.connection_logs;
+SELECT tailnet.upsert_connection_logs(json_build_array(:'gone'::json, :'connect'::json, :'late'::json, :'gone'::json));
+SELECT * FROM pg_temp.shown();
+SELECT tailnet.upsert_connection_logs(json_build_array(:'late'::json, :'connect'::json));
+SELECT * FROM pg_temp.shown();
+
+-- Absent connection ids never merge; the id of the event makes its repeat harmless.
+TRUNCATE tailnet_private.connection_logs;
+SELECT tailnet.upsert_connection_logs(json_build_array(e, e)), tailnet.upsert_connection_logs(json_build_array(e))
+FROM pg_temp.event(:a1, '{"type":"workspace_app","slug_or_port":"ide","code":200,"connect_time":"2026-01-01T10:00:00Z"}') e;
+SELECT tailnet.upsert_connection_logs(json_build_array(e, e)), tailnet.upsert_connection_logs(json_build_array(e)) AS again
+FROM pg_temp.event(:a1, '{"id":"00000000-0000-4000-8000-000000000c99","type":"port_forwarding","slug_or_port":"8080","connect_time":"2026-01-01T12:00:00Z"}') e;
+SELECT * FROM pg_temp.shown();
+
+-- Another workspace or agent name is another connection; absent ones are a value like any other.
+TRUNCATE tailnet_private.connection_logs;
+SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a1, format(
+    '{"connection_id":"%s","workspace_id":%s,"agent_name":%s,"connect_time":"2026-01-01T10:00:00Z"}', :'k1', w, n))))
+FROM unnest(ARRAY['null', '"' || :'w1' || '"']) w, unnest(ARRAY['null', '"other"']) n, generate_series(1, 2);
+SELECT agent_name, workspace_id IS NULL AS absent FROM tailnet.connection_logs ORDER BY 1, 2;
+-- Under the id of another agent's connection nothing is changed.
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a2, format(
+    '{"connection_id":"%s","agent_name":"a1","connect_time":"2026-01-01T10:00:00Z","owner":"mallory"}', :'k1'))));
+SELECT count(*) FROM tailnet.connection_logs WHERE owner = 'mallory';
+
+-- The row outlives the name; dropping is by time.
+UPDATE tailnet_private.identities SET name = 'renamed' WHERE id = :a1;
+SELECT DISTINCT agent_name, network FROM tailnet.connection_logs ORDER BY 1;
+SELECT tailnet.drop_connection_logs('2026-01-01 10:00Z'), tailnet.drop_connection_logs('2026-01-01 10:00:01Z') AS later;
+SELECT tailnet.drop_connection_logs(NULL);
+
+-- What is refused: with the place of the event, and nothing of the batch is written.
+SELECT tailnet.upsert_connection_logs(NULL);
+SELECT tailnet.upsert_connection_logs('{}');
+SELECT tailnet.upsert_connection_logs('[1]');
+SELECT tailnet.upsert_connection_logs(json_build_array(:'connect'::json, pg_temp.event(:nobody, '{"connect_time":"2026-01-01T10:00:00Z"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:c1, '{"connect_time":"2026-01-01T10:00:00Z"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(NULL, '{"connect_time":"2026-01-01T10:00:00Z"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"type":"telnet","connect_time":"2026-01-01T10:00:00Z"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"infinity"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"2026-01-01T10:00:00Z","disconnect_reason":"x"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"2026-01-01T10:00:00Z","reason":"x"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"soon"}')));
+SELECT count(*) FROM tailnet.connection_logs;
