@@ -1,0 +1,194 @@
+//! Roles of Postgres: what a proxy and a reader may do with SQL, and nothing else.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tailnet_tests::harness::{Stack, cluster, run};
+use tokio_postgres::{Client, error::SqlState};
+use uuid::Uuid;
+
+/// All that a proxy calls.
+const PROXY_FUNCTIONS: [&str; 15] = [
+    "attach_peers",
+    "authenticate",
+    "bind_peers",
+    "close_coordinator",
+    "close_tunnels",
+    "disconnect_peers",
+    "heartbeat_coordinator",
+    "lose_peers",
+    "open_tunnels",
+    "ready_for_handshake",
+    "register_coordinator",
+    "restore_peers",
+    "update_agent_connections",
+    "upsert_connection_logs",
+    "view_peers",
+];
+
+const READER_FUNCTIONS: [&str; 2] = ["tunnel_peer_bindings", "tunnel_peer_ids"];
+
+/// A relation of the extension.
+struct Relation {
+    name: String,
+    is_view: bool,
+    is_sequence: bool,
+    column: Option<String>,
+}
+
+#[tokio::test]
+async fn roles_proxy_touches_no_relation() {
+    run(1, async |stack: &Stack| {
+        let login = &stack.database().logins()[0];
+        let proxy = cluster::connect(&stack.database().as_proxy(login)).await?;
+        for relation in relations(stack).await? {
+            for statement in relation.statements() {
+                assert_refused(&proxy, &statement).await?;
+            }
+            if relation.is_view {
+                // A view over several tables takes no writes from anyone, so the right itself is looked at.
+                assert!(!may_write(stack, &login.role, &relation.name).await?, "{}", relation.name);
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn roles_proxy_calls_the_functions_of_a_proxy_only() {
+    run(1, async |stack: &Stack| {
+        let login = &stack.database().logins()[0];
+        assert_eq!(callable(stack, &login.role).await?, PROXY_FUNCTIONS);
+        let proxy = cluster::connect(&stack.database().as_proxy(login)).await?;
+        for call in ["create_network('mine')", "revoke_peer(gen_random_uuid())", "tunnel_peer_ids('{}')"] {
+            assert_refused(&proxy, &format!("SELECT tailnet.{call}")).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn roles_reader_reads_the_views_and_calls_the_lookups() {
+    run(1, async |stack: &Stack| {
+        let pair = stack.pair().await?;
+        let reader = as_reader(stack).await?;
+        for relation in relations(stack).await? {
+            let statements = relation.statements();
+            let (select, writes) = statements.split_first().expect("every relation can be read somehow");
+            if relation.is_view {
+                reader.batch_execute(select).await?;
+                assert!(!may_write(stack, "tailnet_reader", &relation.name).await?, "{}", relation.name);
+            } else {
+                assert_refused(&reader, select).await?;
+            }
+            for statement in writes {
+                assert_refused(&reader, statement).await?;
+            }
+        }
+        let ids = vec![pair.client.id()];
+        let found = reader.query("SELECT tunnel_peer_id FROM tailnet.tunnel_peer_ids($1)", &[&ids]).await?;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].get::<_, Uuid>(0), pair.agent.id());
+        let sql = "SELECT tunnel_peer_id, status, node FROM tailnet.tunnel_peer_bindings($1)";
+        let found = reader.query(sql, &[&ids]).await?;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].get::<_, Uuid>(0), pair.agent.id());
+        assert_eq!(found[0].get::<_, String>(1), "ok");
+        assert_eq!(found[0].get::<_, Value>(2), pair.agent.identity().node(1));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn roles_reader_calls_the_lookups_only() {
+    run(1, async |stack: &Stack| {
+        let reader = as_reader(stack).await?;
+        assert_eq!(callable(stack, "tailnet_reader").await?, READER_FUNCTIONS);
+        for call in ["authenticate('{}')", "create_network('mine')", "register_coordinator(gen_random_uuid(), 'x')"] {
+            assert_refused(&reader, &format!("SELECT tailnet.{call}")).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn roles_nobody_else_may_do_anything() {
+    run(1, async |stack: &Stack| {
+        assert_eq!(callable(stack, "pg_monitor").await?, [""; 0], "PUBLIC may call nothing");
+        Ok(())
+    })
+    .await;
+}
+
+/// A session that may do what `tailnet_reader` may. `SET ROLE` gives up the rights of the superuser.
+async fn as_reader(stack: &Stack) -> Result<Client> {
+    let client = stack.database().connect().await?;
+    client.batch_execute("SET ROLE tailnet_reader").await?;
+    Ok(client)
+}
+
+async fn relations(stack: &Stack) -> Result<Vec<Relation>> {
+    let sql = "SELECT c.oid::regclass::text, c.relkind = 'v', c.relkind = 'S',
+                      (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1)
+               FROM pg_class c
+               WHERE c.relnamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
+                 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')";
+    let rows = stack.operator.sql.query(sql, &[]).await?;
+    ensure!(rows.len() > 10, "expected all relations of the extension, found {}", rows.len());
+    let relation = |row: &tokio_postgres::Row| Relation {
+        name: row.get(0),
+        is_view: row.get(1),
+        is_sequence: row.get(2),
+        column: row.get(3),
+    };
+    Ok(rows.iter().map(relation).collect())
+}
+
+impl Relation {
+    /// Reading it first, then every way to write to it that Postgres checks rights for.
+    fn statements(&self) -> Vec<String> {
+        let Self { name, column, .. } = self;
+        let select = format!("SELECT * FROM {name}");
+        if self.is_sequence {
+            return vec![select, format!("SELECT nextval('{name}')"), format!("SELECT setval('{name}', 1)")];
+        }
+        if self.is_view {
+            return vec![select];
+        }
+        let column = column.as_deref().unwrap_or_default();
+        vec![
+            select,
+            format!("INSERT INTO {name} DEFAULT VALUES"),
+            format!("UPDATE {name} SET {column} = {column}"),
+            format!("DELETE FROM {name}"),
+            format!("TRUNCATE {name}"),
+        ]
+    }
+}
+
+async fn assert_refused(client: &Client, statement: &str) -> Result<()> {
+    match client.batch_execute(statement).await {
+        Ok(()) => panic!("{statement}: was not refused"),
+        Err(error) => assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}"),
+    }
+    Ok(())
+}
+
+async fn may_write(stack: &Stack, role: &str, relation: &str) -> Result<bool> {
+    let sql =
+        "SELECT bool_or(has_table_privilege($1, $2::text, w)) FROM unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) w";
+    Ok(stack.operator.sql.query_one(sql, &[&role, &relation]).await?.get(0))
+}
+
+/// The functions of the extension that a role may call.
+async fn callable(stack: &Stack, role: &str) -> Result<Vec<String>> {
+    let sql = "SELECT p.proname::text
+               FROM pg_proc p
+               WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
+                 AND has_function_privilege($1, p.oid, 'EXECUTE')
+               ORDER BY 1";
+    Ok(stack.operator.sql.query(sql, &[&role]).await?.iter().map(|row| row.get(0)).collect())
+}

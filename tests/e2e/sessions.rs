@@ -1,0 +1,112 @@
+//! Sessions: one peer, one websocket that counts.
+
+use anyhow::Result;
+use tailnet_tests::{
+    coordinator::{ConnectError, Credentials},
+    harness::{Stack, run, stack::Pair},
+    message::Request,
+};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+on_one_proxy_and_on_two! {
+    b20_newer_session_supersedes_the_older,
+    b21_late_writes_of_an_old_session,
+    b22_revoked_identity,
+}
+
+async fn b20_newer_session_supersedes_the_older(stack: &Stack) -> Result<()> {
+    let Pair { client, agent: mut old } = stack.pair().await?;
+    let identity = old.identity().clone();
+    // On the same proxy, then on the other one, then back.
+    for (version, proxy) in (2..).zip([stack.right(), stack.left(), stack.right()]) {
+        let mut new = proxy.connect(&identity).await?;
+        assert_eq!(old.expect_close(4001).await, "superseded");
+        new.expect_node(client.id(), &client.identity().node(1)).await;
+        // The binding of the old session stands until the new one announces its own.
+        stack.assert_nothing_else(&[&client, &new]).await?;
+        let node = new.announce(version).await?;
+        client.expect_node(identity.id, &node).await;
+        old = new;
+    }
+    stack.assert_nothing_else(&[&client, &old]).await
+}
+
+/// Sends what a proxy might still send for a session that it does not know to be superseded.
+async fn b21_late_writes_of_an_old_session(stack: &Stack) -> Result<()> {
+    let Pair { client, agent: old } = stack.pair().await?;
+    let identity = old.identity().clone();
+    let (registration, session) = session(stack, identity.id).await?;
+    let mut agent = stack.left().connect(&identity).await?;
+    old.expect_close(4001).await;
+    agent.expect_node(client.id(), &client.identity().node(1)).await;
+    let node = agent.announce(2).await?;
+    client.expect_node(identity.id, &node).await;
+
+    let (peers, sessions, nodes) = (vec![identity.id], vec![session], vec![identity.node(99).to_string()]);
+    let calls: [(&str, &[&(dyn ToSql + Sync)]); 5] = [
+        ("SELECT tailnet.attach_peers($1, $2, $3)", &[&registration, &peers, &sessions]),
+        ("SELECT tailnet.bind_peers($1, $2, $3, $4)", &[&registration, &peers, &sessions, &nodes]),
+        ("SELECT tailnet.lose_peers($1, $2, $3)", &[&registration, &peers, &sessions]),
+        ("SELECT tailnet.disconnect_peers($1, $2, $3)", &[&registration, &peers, &sessions]),
+        ("SELECT tailnet.ready_for_handshake($1, $2, $3, $4)", &[&registration, &peers, &sessions, &vec![client.id()]]),
+    ];
+    for (sql, arguments) in calls {
+        let had_effect: i32 = stack.operator.sql.query_one(sql, arguments).await?.get(0);
+        assert_eq!(had_effect, 0, "{sql}");
+    }
+    assert_eq!(stack.operator.binding(identity.id).await?, Some(("ok".to_owned(), node)));
+    assert!(stack.operator.has_tunnel(client.id(), identity.id).await?);
+    stack.assert_nothing_else(&[&client, &agent]).await
+}
+
+#[tokio::test]
+async fn b21_late_frames_through_a_stalled_proxy() {
+    run(2, late_frames_through_a_stalled_proxy).await;
+}
+
+/// The same with a real proxy that wakes up with the old session's frames in its socket.
+async fn late_frames_through_a_stalled_proxy(stack: &Stack) -> Result<()> {
+    let Pair { client, agent: mut old } = stack.pair().await?;
+    let identity = old.identity().clone();
+    let stalled = stack.right().stall().await?;
+    old.announce(99).await?;
+    old.send(Request::disconnect()).await?;
+    let mut agent = stack.left().connect(&identity).await?;
+    agent.expect_node(client.id(), &client.identity().node(1)).await;
+    let node = agent.announce(2).await?;
+    client.expect_node(identity.id, &node).await;
+
+    stalled.go_on().await?;
+    old.expect_end().await;
+    stack.assert_nothing_else(&[&client, &agent]).await?;
+    assert_eq!(stack.operator.binding(identity.id).await?, Some(("ok".to_owned(), node)));
+    Ok(())
+}
+
+async fn b22_revoked_identity(stack: &Stack) -> Result<()> {
+    for revoke_client in [false, true] {
+        let Pair { client, agent } = stack.pair().await?;
+        let (revoked, partner) = if revoke_client { (client, agent) } else { (agent, client) };
+        stack.operator.revoke_peer(revoked.id()).await?;
+        assert_eq!(revoked.expect_close(4003).await, "revoked");
+        partner.expect_disconnected(revoked.id()).await;
+        assert_eq!(stack.operator.binding(revoked.id()).await?, None);
+        for proxy in stack.proxies() {
+            let refused = proxy.try_connect(&Credentials::header(&revoked.identity().token)).await;
+            assert!(matches!(refused, Err(ConnectError::Refused(status)) if status == 401), "{refused:?}");
+        }
+        stack.assert_nothing_else(&[&partner]).await?;
+    }
+    Ok(())
+}
+
+/// The registration and the number of a peer's live session: what a proxy names it by.
+async fn session(stack: &Stack, peer: Uuid) -> Result<(Uuid, i64)> {
+    let sql = "SELECT c.registration, p.session
+               FROM tailnet_private.peers p
+               JOIN tailnet_private.coordinators c ON c.id = p.coordinator_id
+               WHERE p.id = $1";
+    let row = stack.operator.sql.query_one(sql, &[&peer]).await?;
+    Ok((row.get(0), row.get(1)))
+}

@@ -1,0 +1,88 @@
+//! Tokens: who is let in, and how it may show who it is.
+
+use tailnet_tests::{
+    coordinator::{ConnectError, Credentials},
+    harness::{Stack, run},
+};
+use tailnet_wire::Role;
+
+#[tokio::test]
+async fn token_absent_wrong_revoked_or_rotated_is_refused() {
+    run(1, async |stack: &Stack| {
+        let good = stack.create(Role::Client).await?.token;
+        let revoked = stack.create(Role::Client).await?;
+        stack.operator.revoke_peer(revoked.id).await?;
+        let rotated = stack.create(Role::Client).await?;
+        let fresh = stack.operator.sql.query_one("SELECT tailnet.rotate_token($1)", &[&rotated.id]).await?;
+
+        let absent = Credentials { bearer: None, ..Credentials::header("") };
+        for credentials in [
+            absent,
+            Credentials::header(""),
+            Credentials::header("nonsense"),
+            Credentials::header(&good[..good.len() - 1]),
+            Credentials::header(&good.to_uppercase()),
+            Credentials::header(&revoked.token),
+            Credentials::header(&rotated.token),
+            Credentials::subprotocol("nonsense"),
+            Credentials::subprotocol(&revoked.token),
+        ] {
+            assert_status(stack, &credentials, 401).await;
+        }
+        for token in [good.as_str(), fresh.get(0)] {
+            stack.left().try_connect(&Credentials::header(token)).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn token_as_a_subprotocol_is_accepted() {
+    run(1, async |stack: &Stack| {
+        let peer = stack.create(Role::Client).await?;
+        // That the answer selects the protocol and not the token is checked in there.
+        stack.left().try_connect(&Credentials::subprotocol(&peer.token)).await?;
+        let mut reversed = Credentials::subprotocol(&peer.token);
+        reversed.subprotocols.reverse();
+        stack.left().try_connect(&reversed).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn token_does_not_replace_the_subprotocol() {
+    run(1, async |stack: &Stack| {
+        let token = stack.create(Role::Client).await?.token;
+        for subprotocols in [vec![], vec!["tailnet.v2.json".to_owned()], vec![format!("bearer.{token}")]] {
+            let credentials = Credentials { bearer: Some(token.clone()), subprotocols };
+            assert_status(stack, &credentials, 400).await;
+        }
+        let bearer = format!("Bearer {token}");
+        let (status, _) = stack.left().get("/v1/coordinate", &[("Authorization", &bearer)]).await?;
+        assert_eq!(status, 400, "no websocket was asked for");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn token_is_in_no_log() {
+    run(1, async |stack: &Stack| {
+        let peer = stack.create(Role::Client).await?;
+        stack.left().try_connect(&Credentials::header(&peer.token)).await?;
+        assert_status(stack, &Credentials::header("secret-but-wrong"), 401).await;
+        let log = stack.left().log();
+        assert!(!log.contains(&peer.token) && !log.contains("secret-but-wrong"), "{log}");
+        Ok(())
+    })
+    .await;
+}
+
+async fn assert_status(stack: &Stack, credentials: &Credentials, expected: u16) {
+    match stack.left().try_connect(credentials).await {
+        Err(ConnectError::Refused(status)) => assert_eq!(status, expected, "{credentials:?}"),
+        other => panic!("{credentials:?}: expected the status {expected}, got {other:?}"),
+    }
+}

@@ -1,0 +1,28 @@
+//! Waiting for conditions.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+/// Far beyond what anything here takes on an idle machine: only a test that fails waits so long.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Between two looks at a condition that nobody announces.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Looks again and again until the condition holds.
+///
+/// # Errors
+/// When looking fails, or the deadline passes; `what` says what was waited for.
+pub async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let looking = async {
+        while !condition().await? {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(DEADLINE, looking).await {
+        Ok(done) => done,
+        Err(_) => bail!("after {DEADLINE:?} it still does not hold that {what}"),
+    }
+}

@@ -1,0 +1,32 @@
+//! What an end-to-end test needs: a database of its own, real proxies, and peers that do as they are told.
+//!
+//! A test is an `async fn(&Stack) -> anyhow::Result<()>`, run by [`run`]. What it claims is asserted and panics at the
+//! line of the test; what the harness cannot do is an error.
+//!
+//! # No test sleeps
+//!
+//! That something arrives is awaited, with a [deadline](deadline). That something does *not* arrive is proved by what
+//! arrives after it, see [`marker`]; that no coordinator was told at all is read off the logs, see [`tap`].
+
+pub mod cluster;
+pub mod database;
+pub mod deadline;
+mod http;
+pub mod identity;
+mod inbox;
+pub mod marker;
+pub mod operator;
+pub mod proxy;
+mod run;
+pub mod stack;
+pub mod statements;
+pub mod tap;
+pub mod test_peer;
+
+pub use identity::TestIdentity;
+pub use marker::Marker;
+pub use proxy::Proxy;
+pub use run::run;
+pub use stack::Stack;
+pub use tap::LogTap;
+pub use test_peer::TestPeer;
