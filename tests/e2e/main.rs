@@ -21,6 +21,7 @@ mod frames;
 mod handshakes;
 mod hubs;
 mod networks;
+mod plans;
 mod real_peers;
 mod roles;
 mod sessions;

@@ -96,8 +96,8 @@ impl Record {
 
     /// What the newest update of a stream says.
     pub(super) fn last(&self, id: Uuid, stream: Stream) -> Option<Kind> {
-        let kinds = self.updates.iter().filter(|entry| entry.value.id == id).map(|entry| entry.value.kind);
-        kinds.filter(|kind| Stream::of(*kind) == stream).next_back()
+        let mut kinds = self.updates.iter().filter(|entry| entry.value.id == id).map(|entry| entry.value.kind);
+        kinds.rfind(|kind| Stream::of(*kind) == stream)
     }
 
     /// How often this was told of a peer.

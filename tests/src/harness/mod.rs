@@ -16,6 +16,7 @@ pub mod identity;
 mod inbox;
 pub mod marker;
 pub mod operator;
+pub mod plan;
 pub mod proxy;
 mod run;
 pub mod stack;
