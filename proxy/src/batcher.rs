@@ -160,3 +160,104 @@ impl<K: Copy + Eq + Hash, R> State<K, R> {
         self.waiting.is_empty() && self.in_flight.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Keeps the steps that led to it.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Steps(Vec<u32>);
+
+    impl Request for Steps {
+        fn merge(mut self, newer: Self) -> Self {
+            self.0.extend(newer.0);
+            self
+        }
+    }
+
+    fn push(batcher: &Batcher<char, Steps>, key: char, step: u32) {
+        batcher.push(key, Steps(vec![step]));
+    }
+
+    fn take(batcher: &Batcher<char, Steps>, limit: usize) -> Vec<(char, Vec<u32>)> {
+        let batch = batcher.take(limit).now_or_never().unwrap_or_default();
+        batch.into_iter().map(|(key, Steps(steps))| (key, steps)).collect()
+    }
+
+    #[test]
+    fn requests_of_a_key_become_one_and_keep_the_place_of_the_first() {
+        let batcher = Batcher::default();
+        push(&batcher, 'a', 1);
+        push(&batcher, 'b', 2);
+        push(&batcher, 'a', 3);
+        assert_eq!(batcher.len(), 2);
+        assert_eq!(take(&batcher, 1), [('a', vec![1, 3])]);
+        assert_eq!(take(&batcher, 9), [('b', vec![2])]);
+        assert_eq!(take(&batcher, 9), []);
+    }
+
+    #[test]
+    fn no_key_is_in_flight_twice() {
+        let batcher = Batcher::default();
+        push(&batcher, 'a', 1);
+        assert_eq!(take(&batcher, 9), [('a', vec![1])]);
+        push(&batcher, 'a', 2);
+        push(&batcher, 'b', 3);
+        assert_eq!(take(&batcher, 9), [('b', vec![3])]);
+        assert!(batcher.is_busy(&'a'));
+        batcher.finish(['a'], Vec::new());
+        assert_eq!(take(&batcher, 9), [('a', vec![2])]);
+        batcher.finish(['a', 'b'], Vec::new());
+        assert!(!batcher.is_busy(&'a'));
+    }
+
+    #[test]
+    fn what_failed_goes_back_to_its_place_under_what_is_newer() {
+        let batcher = Batcher::default();
+        push(&batcher, 'a', 1);
+        push(&batcher, 'b', 2);
+        assert_eq!(take(&batcher, 9).len(), 2);
+        push(&batcher, 'c', 3);
+        push(&batcher, 'b', 4);
+        batcher.finish(['a', 'b'], vec![('b', Steps(vec![2])), ('a', Steps(vec![1]))]);
+        assert_eq!(take(&batcher, 9), [('a', vec![1]), ('b', vec![2, 4]), ('c', vec![3])]);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_worker_gets_what_arrives_and_another_gets_the_rest() {
+        let batcher = std::sync::Arc::new(Batcher::default());
+        let worker = || {
+            let batcher = std::sync::Arc::clone(&batcher);
+            tokio::spawn(async move { batcher.take(1).await })
+        };
+        let workers = [worker(), worker()];
+        tokio::task::yield_now().await;
+        push(&batcher, 'a', 1);
+        push(&batcher, 'b', 2);
+        let mut keys = Vec::new();
+        for worker in workers {
+            keys.extend(worker.await.expect("no panic").into_iter().map(|(key, _)| key));
+        }
+        keys.sort_unstable();
+        assert_eq!(keys, ['a', 'b']);
+    }
+
+    #[tokio::test]
+    async fn idle_comes_when_the_last_batch_is_over() {
+        let batcher = Batcher::default();
+        batcher.idle().await;
+        push(&batcher, 'a', 1);
+        assert_eq!(take(&batcher, 9).len(), 1);
+        assert!(batcher.idle().now_or_never().is_none());
+        batcher.finish(['a'], vec![('a', Steps(vec![1]))]);
+        assert!(batcher.idle().now_or_never().is_none());
+        let mut idle = std::pin::pin!(batcher.idle());
+        assert!(idle.as_mut().now_or_never().is_none());
+        assert_eq!(take(&batcher, 9).len(), 1);
+        batcher.finish(['a'], Vec::new());
+        idle.await;
+    }
+}

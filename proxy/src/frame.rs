@@ -162,3 +162,72 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         deserializer.deserialize_map(AsObject(PhantomData)).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::told::Kind;
+
+    fn fault(text: &str) -> (Close, String) {
+        let fault = Frame::parse(text).expect_err(text);
+        (fault.close, fault.error)
+    }
+
+    #[test]
+    fn a_node_is_kept_as_it_was_written() {
+        let frame =
+            Frame::parse(r#" {"update_self" : {"node": {"b":1e2, "a":"\u00e9",  "a":[ ]} } } "#).expect("a frame");
+        let node = frame.update_self.expect("an update").node;
+        assert_eq!(node.get(), r#"{"b":1e2, "a":"\u00e9",  "a":[ ]}"#);
+        let updates = [Update::new(Uuid::nil(), Kind::Node, Some(node))];
+        assert_eq!(
+            super::updates(&updates),
+            r#"{"peer_updates":[{"id":"00000000-0000-0000-0000-000000000000","kind":"NODE","node":{"b":1e2, "a":"\u00e9",  "a":[ ]}}]}"#
+        );
+    }
+
+    #[test]
+    fn a_frame_may_ask_for_several_things() {
+        let id = "00000000-0000-0000-0000-000000000001";
+        let text = format!(
+            r#"{{"ready_for_handshake":[{{"id":"{id}"}},{{"id":"{id}"}}],"disconnect":{{}},"add_tunnel":{{"id":"{id}"}}}}"#
+        );
+        let frame = Frame::parse(&text).expect("a frame");
+        assert!(frame.disconnect.is_some() && frame.add_tunnel.is_some() && frame.remove_tunnel.is_none());
+        assert_eq!((frame.ready_for_handshake.len(), frame.requests()), (2, 3));
+        assert_eq!(Frame::parse("{}").expect("a frame").requests(), 0);
+    }
+
+    #[test]
+    fn b45_what_is_no_json_is_1007() {
+        for text in ["", "{", "{]", "hello", r#"{"unknown":1} x"#, r#"{"unknown":nope}"#, "{\"update_self\":{\"node\":"]
+        {
+            let (close, error) = fault(text);
+            assert_eq!(close, Close::NotJson, "{text}");
+            assert!(error.starts_with("not JSON: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn b45_what_has_the_wrong_form_is_1008_and_named() {
+        for (text, named) in [
+            ("[]", "expected an object"),
+            ("null", "expected an object"),
+            (r#"{"hello":{}}"#, "unknown field `hello`"),
+            (r#"{"add_tunnel":{"id":"q"}}"#, "UUID"),
+            (r#"{"add_tunnel":{"id":"00000000-0000-0000-0000-000000000001","x":1}}"#, "unknown field `x`"),
+            (r#"{"add_tunnel":null}"#, "expected an object"),
+            (r#"{"add_tunnel":["00000000-0000-0000-0000-000000000001"]}"#, "expected an object"),
+            (r#"{"remove_tunnel":{}}"#, "missing field `id`"),
+            (r#"{"update_self":{}}"#, "missing field `node`"),
+            (r#"{"disconnect":true}"#, "expected an object"),
+            (r#"{"disconnect":{},"disconnect":{}}"#, "duplicate field `disconnect`"),
+            (r#"{"ready_for_handshake":{}}"#, "expected a sequence"),
+            (r#"{"ready_for_handshake":[[]]}"#, "expected an object"),
+        ] {
+            let (close, error) = fault(text);
+            assert_eq!(close, Close::Policy, "{text}");
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

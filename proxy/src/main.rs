@@ -1,6 +1,9 @@
 //! The binary: options, logs, signals.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -53,7 +56,8 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
 
 fn start_log(config: &Config) {
     let filter: EnvFilter = config.log.parse().expect("checked when the options were read");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colors = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

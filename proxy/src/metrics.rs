@@ -67,15 +67,23 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Shows the batches of a role, also before the first one.
+    pub fn show(&self, role: &'static str) {
+        let role = ByRole { role };
+        for family in [&self.batches, &self.entries, &self.failures] {
+            drop(family.get_or_create(&role));
+        }
+        drop(self.seconds.get_or_create(&role));
+    }
+
     /// A batch was committed or failed, after this time.
     pub fn batch(&self, role: &'static str, entries: usize, ok: bool, took: Duration) {
         let role = ByRole { role };
         self.batches.get_or_create(&role).inc();
         self.entries.get_or_create(&role).inc_by(entries as u64);
         self.seconds.get_or_create(&role).observe(took.as_secs_f64());
-        let failures = self.failures.get_or_create(&role);
         if !ok {
-            failures.inc();
+            self.failures.get_or_create(&role).inc();
         }
     }
 

@@ -187,3 +187,104 @@ impl Waiting {
         updates
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tailnet_wire::Digest;
+
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(1);
+    const TWO: Uuid = Uuid::from_u128(2);
+
+    fn node(digest: i64) -> Binding {
+        let node = RawValue::from_string(digest.to_string()).expect("a number is JSON").into();
+        Binding::Ok { digest: Digest(digest), node }
+    }
+
+    fn told(digest: i64) -> Told {
+        Told::Node(Digest(digest))
+    }
+
+    fn kinds(outbox: &Outbox) -> Vec<(Uuid, Kind, Option<String>)> {
+        let text = |update: &Update| update.node.as_ref().map(|node| node.get().to_owned());
+        outbox.take().updates.iter().map(|update| (update.id, update.kind, text(update))).collect()
+    }
+
+    #[test]
+    fn a_slow_reader_gets_the_newest_state_once_in_order_of_arrival() {
+        let outbox = Outbox::default();
+        let mut know = outbox.tell(ID, told(7), Some(&node(1)));
+        outbox.tell(TWO, Told::Nothing, Some(&node(9)));
+        for binding in [Some(node(2)), Some(Binding::Lost), None, Some(node(3))] {
+            know = outbox.tell(ID, know, binding.as_ref());
+        }
+        assert_eq!(know, told(3));
+        let node = |text: &str| Some(text.to_owned());
+        assert_eq!(kinds(&outbox), [(ID, Kind::Node, node("3")), (TWO, Kind::Node, node("9"))]);
+        assert_eq!(kinds(&outbox), []);
+    }
+
+    #[test]
+    fn what_is_back_where_it_was_is_not_told() {
+        let outbox = Outbox::default();
+        let know = outbox.tell(ID, told(1), Some(&Binding::Lost));
+        assert_eq!(outbox.tell(ID, know, Some(&node(1))), told(1));
+        assert_eq!(kinds(&outbox), []);
+        let know = outbox.tell(ID, Told::Nothing, Some(&node(1)));
+        // The peer has not been told of it yet, so it is no loss to it.
+        assert_eq!(outbox.tell(ID, know, Some(&Binding::Lost)), Told::Nothing);
+        assert!(outbox.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_handshake_comes_after_the_node_and_goes_with_a_loss() {
+        let outbox = Outbox::default();
+        outbox.ready(ID, Told::Nothing);
+        let know = outbox.tell(ID, Told::Nothing, Some(&node(1)));
+        assert_eq!(kinds(&outbox), [(ID, Kind::Node, Some("1".to_owned())), (ID, Kind::ReadyForHandshake, None)]);
+        outbox.ready(ID, know);
+        outbox.ready(ID, know);
+        assert_eq!(kinds(&outbox), [(ID, Kind::ReadyForHandshake, None)]);
+        outbox.ready(ID, know);
+        outbox.tell(ID, know, Some(&Binding::Lost));
+        assert_eq!(kinds(&outbox), [(ID, Kind::Lost, None)]);
+    }
+
+    #[test]
+    fn a_frame_has_at_most_1024_updates_and_errors_are_bounded() {
+        let outbox = Outbox::default();
+        for n in 0..3000 {
+            outbox.tell(Uuid::from_u128(n), Told::Nothing, Some(&node(1)));
+            outbox.error(format!("error {n}"));
+        }
+        let first = outbox.take();
+        assert!((MAX_UPDATES - 1..=MAX_UPDATES).contains(&first.updates.len()));
+        assert_eq!(first.errors.len(), MAX_ERRORS);
+        let rest = kinds(&outbox).len() + kinds(&outbox).len();
+        assert_eq!(first.updates.len() + rest, 3000);
+    }
+
+    #[test]
+    fn large_nodes_make_small_frames() {
+        let outbox = Outbox::default();
+        let text = RawValue::from_string(format!("\"{}\"", "x".repeat(60_000))).expect("JSON");
+        let large = Binding::Ok { digest: Digest(1), node: text.into() };
+        for n in 0..100 {
+            outbox.tell(Uuid::from_u128(n), Told::Nothing, Some(&large));
+        }
+        assert_eq!(outbox.take().updates.len(), MAX_NODE_BYTES / 60_000 + 1);
+    }
+
+    #[test]
+    fn errors_come_before_the_close_and_the_first_reason_counts() {
+        let outbox = Outbox::default();
+        outbox.tell(ID, Told::Nothing, Some(&node(1)));
+        outbox.error("wrong".to_owned());
+        outbox.close(Close::Policy);
+        outbox.close(Close::Superseded);
+        let delivery = outbox.take();
+        assert_eq!((delivery.errors, delivery.close), (vec!["wrong".to_owned()], Some(Close::Policy)));
+    }
+}

@@ -146,3 +146,73 @@ impl Request for QuerierRequest {
         newer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn permit() -> Permit {
+        let permits = Arc::new(Semaphore::new(1));
+        Arc::new(permits.try_acquire_owned().expect("one permit is free"))
+    }
+
+    fn step(older: Step, newer: Step) -> Option<Step> {
+        BinderRequest::new(older).merge(BinderRequest::new(newer)).step
+    }
+
+    #[test]
+    fn an_end_replaces_what_waits_and_nothing_replaces_an_end() {
+        for other in [Step::Attach, Step::Bind, Step::Restore] {
+            for end in [Step::Lose, Step::Disconnect] {
+                assert_eq!(step(other, end), Some(end));
+                assert_eq!(step(end, other), Some(end));
+            }
+        }
+        assert_eq!(step(Step::Lose, Step::Disconnect), Some(Step::Disconnect));
+        assert_eq!(step(Step::Disconnect, Step::Lose), Some(Step::Disconnect));
+    }
+
+    #[test]
+    fn an_attach_with_a_node_is_a_restore() {
+        assert_eq!(step(Step::Attach, Step::Bind), Some(Step::Restore));
+        assert_eq!(step(Step::Bind, Step::Restore), Some(Step::Restore));
+        assert_eq!(step(Step::Attach, Step::Attach), Some(Step::Attach));
+    }
+
+    #[test]
+    fn who_waits_for_an_attach_learns_that_it_will_not_come() {
+        let (done, mut attached) = oneshot::channel();
+        let attach = BinderRequest { done: vec![done], ..BinderRequest::new(Step::Attach) };
+        let (done, mut lost) = oneshot::channel();
+        let lose = BinderRequest { done: vec![done], ..BinderRequest::new(Step::Lose) };
+        let merged = attach.merge(lose);
+        assert_eq!(attached.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        drop(merged);
+    }
+
+    #[test]
+    fn b13_a_handshake_waits_for_its_tunnel_and_ends_with_it() {
+        let wish = |wish| TunnelerRequest { wish: Some(wish), ..TunnelerRequest::default() };
+        let ready = || TunnelerRequest { ready: Some(permit()), ..TunnelerRequest::default() };
+        let open = wish(Wish::Open).merge(ready());
+        assert!(open.wish == Some(Wish::Open) && open.ready.is_some());
+        let reopened = open.merge(wish(Wish::Open));
+        assert!(reopened.ready.is_some());
+        let closed = reopened.merge(wish(Wish::Close));
+        assert!(closed.wish == Some(Wish::Close) && closed.ready.is_none());
+    }
+
+    #[test]
+    fn a_merged_request_holds_one_permit() {
+        let permits = Arc::new(Semaphore::new(2));
+        let take = || Some(Arc::new(Arc::clone(&permits).try_acquire_owned().expect("a permit is free")));
+        let bind = || BinderRequest { permit: take(), ..BinderRequest::new(Step::Bind) };
+        let merged = bind().merge(bind()).merge(bind());
+        assert_eq!(permits.available_permits(), 1);
+        drop(merged);
+        assert_eq!(permits.available_permits(), 2);
+    }
+}

@@ -66,6 +66,7 @@ pub struct Workshop {
 impl Workshop {
     /// Starts the workers of a role.
     pub fn hire<R: Role + Clone + Sync>(&self, role: &R, workers: usize, tasks: &TaskTracker) {
+        self.hub.metrics.show(R::NAME);
         for _ in 0..workers {
             let worker = Worker { role: role.clone(), shop: self.clone(), store: None, backoff: Backoff::default() };
             let stop = self.stop.clone();

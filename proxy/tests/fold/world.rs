@@ -1,0 +1,548 @@
+//! Two proxies on one database, with a few peers: every step that can happen to them, in any order.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::FutureExt as _;
+use tailnet_proxy::{
+    close::Close,
+    hub::{Hub, Joined},
+    id::SessionId,
+    outbox::Outbox,
+    request::{BinderRequest, QuerierRequest, Question, Step, TunnelerRequest},
+    told::{Kind, Update},
+    wishes::Wish,
+};
+use tokio::sync::{Semaphore, oneshot};
+use uuid::Uuid;
+
+use super::model::{COORDINATORS, Model, Status, Unregistered, node};
+
+pub const PEERS: u128 = 5;
+
+/// What happens next. Numbers choose among what is there.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// A token is checked; its websocket opens with the next `Join`.
+    Connect {
+        peer: u128,
+        proxy: usize,
+    },
+    Join {
+        which: usize,
+    },
+    Announce {
+        socket: usize,
+        node: i64,
+    },
+    Tunnel {
+        socket: usize,
+        dst: u128,
+        open: bool,
+    },
+    Disconnect {
+        socket: usize,
+    },
+    Break {
+        socket: usize,
+    },
+    /// A socket writes what it has.
+    Write {
+        socket: usize,
+    },
+    /// A worker takes a batch.
+    Take {
+        proxy: usize,
+        role: usize,
+        limit: usize,
+    },
+    /// What a worker has taken is committed.
+    Commit {
+        which: usize,
+    },
+    /// It fails, and can be tried again.
+    Fail {
+        which: usize,
+    },
+    /// It is committed, but nobody learns so.
+    CommitAndCut {
+        which: usize,
+    },
+    Deliver {
+        proxy: usize,
+        messages: usize,
+    },
+    /// The LISTEN connection is asked, and answers.
+    Ask {
+        proxy: usize,
+    },
+    Answer {
+        proxy: usize,
+    },
+    /// The LISTEN connection is cut.
+    Cut {
+        proxy: usize,
+    },
+    Register {
+        proxy: usize,
+    },
+    Listen {
+        proxy: usize,
+    },
+    Beat {
+        proxy: usize,
+    },
+    Expire {
+        proxy: usize,
+    },
+    Revoke {
+        src: u128,
+        dst: u128,
+    },
+    Crash,
+    /// Nothing happens for a while.
+    Settle,
+}
+
+pub struct World {
+    pub model: Model,
+    proxies: [Proxy; COORDINATORS],
+    pub sockets: Vec<Socket>,
+    connecting: Vec<(usize, SessionId)>,
+    flights: Vec<Flight>,
+}
+
+#[derive(Default)]
+struct Proxy {
+    hub: Hub,
+    /// Registered, and not listening yet.
+    registering: Option<Uuid>,
+    registration: Option<Uuid>,
+    /// How many messages had been written when the LISTEN connection was asked.
+    asked: Option<usize>,
+}
+
+/// A websocket, and what its peer knows.
+pub struct Socket {
+    pub id: SessionId,
+    pub proxy: usize,
+    outbox: Arc<Outbox>,
+    attached: Option<oneshot::Receiver<()>>,
+    pub known: BTreeMap<Uuid, Status>,
+    pub announced: Option<i64>,
+    pub wished: BTreeMap<Uuid, bool>,
+    /// What had happened when it opened, and how often it was told of such things since.
+    parted: BTreeMap<(Uuid, Uuid), usize>,
+    lost: BTreeMap<Uuid, usize>,
+}
+
+/// A batch in flight.
+struct Flight {
+    proxy: usize,
+    registration: Uuid,
+    work: Work,
+}
+
+enum Work {
+    /// With the node and the tunnels as they were when it was taken.
+    Binder(Vec<(SessionId, BinderRequest, Option<i64>, Vec<Uuid>)>),
+    Tunneler(Vec<((SessionId, Uuid), TunnelerRequest)>),
+    Querier(Vec<(Question, QuerierRequest)>),
+}
+
+impl World {
+    pub fn new(page_size: usize) -> Self {
+        let mut world = Self {
+            model: Model::new(page_size),
+            proxies: Default::default(),
+            sockets: Vec::new(),
+            connecting: Vec::new(),
+            flights: Vec::new(),
+        };
+        for at in 0..COORDINATORS {
+            world.register(at);
+            world.listen(at);
+        }
+        world
+    }
+
+    pub fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Connect { peer, proxy } => {
+                let id = self.model.authenticate(uuid(peer));
+                self.connecting.push((proxy, id));
+            }
+            Op::Join { which } => self.join(which),
+            Op::Announce { socket, node } => self.announce(socket, node),
+            Op::Tunnel { socket, dst, open } => self.tunnel(socket, uuid(dst), open),
+            Op::Disconnect { socket } => {
+                if let Some(socket) = self.ready_socket(socket) {
+                    let gone = self.sockets.remove(socket);
+                    let _ = self.proxies[gone.proxy].hub.disconnect(gone.id);
+                }
+            }
+            Op::Break { socket } => {
+                if let Some(socket) = pick(socket, self.sockets.len()) {
+                    self.lose(socket);
+                }
+            }
+            Op::Write { socket } => {
+                if let Some(socket) = pick(socket, self.sockets.len()) {
+                    self.write(socket);
+                }
+            }
+            Op::Take { proxy, role, limit } => {
+                self.take(proxy, role, limit);
+            }
+            Op::Commit { which } => {
+                if let Some(flight) = self.land(which) {
+                    self.commit(flight, false);
+                }
+            }
+            Op::Fail { which } => {
+                if let Some(flight) = self.land(which) {
+                    self.give_back(flight);
+                }
+            }
+            Op::CommitAndCut { which } => {
+                if let Some(flight) = self.land(which) {
+                    self.commit(flight, true);
+                }
+            }
+            Op::Deliver { proxy, messages } => self.deliver(proxy, messages),
+            Op::Ask { proxy } => {
+                let written = self.model.written(proxy);
+                self.proxies[proxy].asked = self.proxies[proxy].registration.map(|_| written);
+            }
+            Op::Answer { proxy } => self.answer(proxy),
+            Op::Cut { proxy } => self.doubt(proxy),
+            Op::Register { proxy } => {
+                self.doubt(proxy);
+                self.register(proxy);
+            }
+            Op::Listen { proxy } => self.listen(proxy),
+            Op::Beat { proxy } => self.beat(proxy),
+            Op::Expire { proxy } => self.model.expire(proxy),
+            Op::Revoke { src, dst } => self.model.revoke(uuid(src), uuid(dst)),
+            Op::Settle => self.settle(),
+            Op::Crash => {
+                self.model.crash();
+                for at in 0..COORDINATORS {
+                    self.doubt(at);
+                    self.proxies[at].registering = None;
+                }
+            }
+        }
+    }
+
+    /// Lets everything come to rest.
+    pub fn settle(&mut self) {
+        while !self.connecting.is_empty() {
+            self.join(0);
+        }
+        loop {
+            while let Some(flight) = self.land(0) {
+                self.commit(flight, false);
+            }
+            let mut busy = false;
+            for at in 0..COORDINATORS {
+                self.beat(at);
+                if self.proxies[at].registration.is_none() {
+                    self.register(at);
+                    self.listen(at);
+                    busy = true;
+                }
+                busy |= self.model.undelivered(at) > 0;
+                self.deliver(at, usize::MAX);
+                for role in 0..3 {
+                    busy |= self.take(at, role, 3);
+                }
+            }
+            let open = self.sockets.len();
+            for socket in (0..open).rev() {
+                busy |= self.write(socket);
+            }
+            if !busy && open == self.sockets.len() {
+                return;
+            }
+        }
+    }
+
+    fn join(&mut self, which: usize) {
+        let Some(which) = pick(which, self.connecting.len()) else { return };
+        let (proxy, id) = self.connecting.remove(which);
+        if let Some(Joined { outbox, attached }) = self.proxies[proxy].hub.join(id) {
+            self.sockets.push(Socket {
+                id,
+                proxy,
+                outbox,
+                attached: Some(attached),
+                known: BTreeMap::new(),
+                announced: None,
+                wished: BTreeMap::new(),
+                parted: self.model.parted.clone(),
+                lost: self.model.lost.clone(),
+            });
+        }
+    }
+
+    fn announce(&mut self, socket: usize, digest: i64) {
+        let Some(socket) = self.ready_socket(socket) else { return };
+        let Socket { id, proxy, .. } = self.sockets[socket];
+        self.proxies[proxy].hub.announce(id, node(digest), permit());
+        self.sockets[socket].announced = Some(digest);
+    }
+
+    fn tunnel(&mut self, socket: usize, dst: Uuid, open: bool) {
+        let Some(socket) = self.ready_socket(socket) else { return };
+        let Socket { id, proxy, .. } = self.sockets[socket];
+        let wish = if open { Wish::Open } else { Wish::Close };
+        self.proxies[proxy].hub.tunnel(id, dst, wish, permit());
+        self.sockets[socket].wished.insert(dst, open);
+    }
+
+    /// A socket whose requests are read: Postgres knows of its session.
+    fn ready_socket(&mut self, socket: usize) -> Option<usize> {
+        let socket = pick(socket, self.sockets.len())?;
+        let attached = &mut self.sockets[socket].attached;
+        if attached.as_mut().is_some_and(|waiting| waiting.try_recv().is_ok()) {
+            *attached = None;
+        }
+        attached.is_none().then_some(socket)
+    }
+
+    fn lose(&mut self, socket: usize) {
+        let gone = self.sockets.remove(socket);
+        self.proxies[gone.proxy].hub.lose(gone.id);
+    }
+
+    /// Whether there was something to write.
+    fn write(&mut self, socket: usize) -> bool {
+        let delivery = self.sockets[socket].outbox.take();
+        let busy = !delivery.updates.is_empty();
+        for update in delivery.updates {
+            self.sockets[socket].hear(&update, &self.model);
+        }
+        if let Some(reason) = delivery.close {
+            assert_eq!(reason, Close::Superseded);
+            self.lose(socket);
+        }
+        busy
+    }
+
+    fn take(&mut self, at: usize, role: usize, limit: usize) -> bool {
+        let proxy = &self.proxies[at];
+        let Some(registration) = proxy.registration else { return false };
+        let hub = &proxy.hub;
+        let work =
+            match role {
+                0 => hub.binder.take(limit).now_or_never().map(|batch| {
+                    Work::Binder(batch.into_iter().map(|(id, request)| prepare(hub, id, request)).collect())
+                }),
+                1 => hub.tunneler.take(limit).now_or_never().map(Work::Tunneler),
+                _ => hub.querier.take(limit).now_or_never().map(Work::Querier),
+            };
+        let Some(work) = work else { return false };
+        self.flights.push(Flight { proxy: at, registration, work });
+        true
+    }
+
+    fn land(&mut self, which: usize) -> Option<Flight> {
+        pick(which, self.flights.len()).map(|which| self.flights.remove(which))
+    }
+
+    fn commit(&mut self, flight: Flight, cut: bool) {
+        let (at, registration) = (flight.proxy, flight.registration);
+        if let Err(Unregistered) = self.model.admit(at, registration) {
+            self.give_back(flight);
+            self.doubt_registration(at, registration);
+            return;
+        }
+        match &flight.work {
+            Work::Binder(batch) => {
+                for (id, request, node, tunnels) in batch {
+                    match (request.step, node) {
+                        (Some(Step::Attach), _) => self.model.attach(at, *id),
+                        (Some(Step::Bind), Some(node)) => self.model.bind(at, *id, *node),
+                        (Some(Step::Restore), _) => self.model.restore(at, *id, *node, tunnels),
+                        (Some(Step::Lose), _) => self.model.lose(at, *id),
+                        (Some(Step::Disconnect), _) => self.model.disconnect(at, *id),
+                        (None, _) | (Some(Step::Bind), None) => {}
+                    }
+                }
+            }
+            Work::Tunneler(batch) => {
+                for ((id, dst), request) in batch {
+                    match request.wish.expect("no handshakes here") {
+                        Wish::Open => self.model.open(at, *id, *dst),
+                        Wish::Close => self.model.close(at, *id, *dst),
+                    }
+                }
+            }
+            Work::Querier(batch) => {
+                for (question, request) in batch {
+                    let (Question::Page(id), QuerierRequest::Page { after }) = (question, request) else {
+                        unreachable!("no tokens here")
+                    };
+                    self.model.view(at, *id, *after);
+                }
+            }
+        }
+        if cut {
+            self.give_back(flight);
+            self.doubt_registration(at, registration);
+        } else {
+            self.finish(flight);
+        }
+    }
+
+    fn finish(&mut self, flight: Flight) {
+        let hub = &self.proxies[flight.proxy].hub;
+        match flight.work {
+            Work::Binder(batch) => {
+                let ids: Vec<_> = batch.iter().map(|(id, ..)| *id).collect();
+                batch.into_iter().flat_map(|(_, request, ..)| request.done).for_each(|done| {
+                    let _ = done.send(());
+                });
+                hub.binder.finish(ids, Vec::new());
+            }
+            Work::Tunneler(batch) => {
+                for (end, request) in &batch {
+                    hub.commit(&[*end], request.wish.expect("no handshakes here"));
+                }
+                hub.tunneler.finish(batch.into_iter().map(|(end, _)| end), Vec::new());
+            }
+            Work::Querier(batch) => hub.querier.finish(batch.into_iter().map(|(question, _)| question), Vec::new()),
+        }
+    }
+
+    fn give_back(&mut self, flight: Flight) {
+        let hub = &self.proxies[flight.proxy].hub;
+        match flight.work {
+            Work::Binder(batch) => {
+                let failed: Vec<_> = batch.into_iter().map(|(id, request, ..)| (id, request)).collect();
+                hub.binder.finish(failed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), failed);
+            }
+            Work::Tunneler(batch) => {
+                hub.tunneler.finish(batch.iter().map(|(end, _)| *end).collect::<Vec<_>>(), batch);
+            }
+            Work::Querier(batch) => {
+                hub.querier.finish(batch.iter().map(|(question, _)| *question).collect::<Vec<_>>(), batch);
+            }
+        }
+    }
+
+    fn deliver(&mut self, at: usize, messages: usize) {
+        for _ in 0..messages {
+            // What a cut connection had not delivered is lost.
+            let Some(events) = self.model.deliver(at) else { return };
+            if self.proxies[at].registration.is_some() {
+                self.proxies[at].hub.fold(events);
+            }
+        }
+    }
+
+    fn answer(&mut self, at: usize) {
+        let Some(asked) = self.proxies[at].asked.take() else { return };
+        let delivered = self.model.written(at) - self.model.undelivered(at);
+        self.deliver(at, asked.saturating_sub(delivered));
+        self.proxies[at].hub.mark();
+    }
+
+    fn register(&mut self, at: usize) {
+        self.proxies[at].registering = Some(self.model.register(at));
+    }
+
+    fn listen(&mut self, at: usize) {
+        if let Some(registration) = self.proxies[at].registering.take() {
+            self.model.listen(at);
+            self.proxies[at].registration = Some(registration);
+            self.proxies[at].hub.begin(registration);
+        }
+    }
+
+    fn beat(&mut self, at: usize) {
+        if let Some(registration) = self.proxies[at].registration
+            && self.model.admit(at, registration).is_err()
+        {
+            self.doubt(at);
+        }
+    }
+
+    fn doubt(&mut self, at: usize) {
+        if let Some(registration) = self.proxies[at].registration {
+            self.doubt_registration(at, registration);
+        }
+    }
+
+    fn doubt_registration(&mut self, at: usize, registration: Uuid) {
+        let proxy = &mut self.proxies[at];
+        proxy.hub.doubt(registration);
+        if proxy.registration == Some(registration) {
+            (proxy.registration, proxy.asked) = (None, None);
+            while self.model.deliver(at).is_some() {}
+        }
+    }
+}
+
+impl Socket {
+    /// An update must be a change, and must have been true.
+    fn hear(&mut self, update: &Update, model: &Model) {
+        let (peer, other) = (self.id.peer, update.id);
+        let before = self.known.get(&other).copied();
+        match update.kind {
+            Kind::Node => {
+                let node = update.node.as_ref().expect("a NODE has a node").get();
+                let node = node.parse().expect("nodes are numbers here");
+                assert_ne!(before, Some(Status::Ok(node)), "sent again without a change: {update:?}");
+                assert!(model.visible.contains(&(peer, other, node)), "{peer} had no tunnel: {update:?}");
+                self.known.insert(other, Status::Ok(node));
+            }
+            Kind::Lost => {
+                assert!(matches!(before, Some(Status::Ok(_))), "LOST after {before:?}");
+                let told = self.lost.entry(other).or_default();
+                *told += 1;
+                assert!(*told <= model.lost.get(&other).copied().unwrap_or_default(), "{other} was not lost");
+                self.known.insert(other, Status::Lost);
+            }
+            Kind::Disconnected => {
+                assert!(before.is_some(), "DISCONNECTED about a peer that was never seen");
+                let told = self.parted.entry((peer, other)).or_default();
+                *told += 1;
+                assert!(
+                    *told <= model.parted.get(&(peer, other)).copied().unwrap_or_default(),
+                    "{other} did not leave {peer}"
+                );
+                self.known.remove(&other);
+            }
+            Kind::ReadyForHandshake => unreachable!("no handshakes here"),
+        }
+    }
+}
+
+/// As the binder does it.
+fn prepare(hub: &Hub, id: SessionId, request: BinderRequest) -> (SessionId, BinderRequest, Option<i64>, Vec<Uuid>) {
+    let standing = match request.step {
+        Some(Step::Restore) => hub.standing(id),
+        _ => None,
+    };
+    let digest = |text: &str| text.parse().expect("nodes are numbers here");
+    match (request.step, standing) {
+        // The session ended, and its end is another request.
+        (Some(Step::Restore), None) => (id, BinderRequest { step: None, ..request }, None, Vec::new()),
+        (_, Some(standing)) => (id, request, standing.node.map(|node| digest(node.get())), standing.tunnels),
+        (_, None) => (id, request, hub.node(id).map(|node| digest(node.get())), Vec::new()),
+    }
+}
+
+pub fn uuid(peer: u128) -> Uuid {
+    Uuid::from_u128(0x1000 + peer % PEERS)
+}
+
+fn permit() -> Arc<tokio::sync::OwnedSemaphorePermit> {
+    let permits = Arc::new(Semaphore::new(1));
+    Arc::new(permits.try_acquire_owned().expect("one permit is free"))
+}
+
+fn pick(which: usize, of: usize) -> Option<usize> {
+    which.checked_rem(of)
+}
