@@ -24,7 +24,6 @@ CREATE TABLE tailnet_private.identities (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     revoked_at timestamptz
 );
-CREATE INDEX identities_network_id ON tailnet_private.identities (network_id);
 COMMENT ON TABLE tailnet_private.identities IS 'Peers that may connect. Network and role of an identity never change';
 COMMENT ON COLUMN tailnet_private.identities.id IS 'The peer id; an agent''s addresses follow from it';
 COMMENT ON COLUMN tailnet_private.identities.network_id IS 'The only network that the peer learns of';

@@ -27,6 +27,8 @@ CREATE UNLOGGED TABLE tailnet_private.peers (
     updated_at timestamptz NOT NULL,
     CHECK ((status IS NULL) = (node IS NULL) AND (node IS NULL) = (digest IS NULL))
 ) WITH (fillfactor = 70);
+-- For the end of a coordinator only. Statements that find rows by id say "coordinator_id IS NOT DISTINCT FROM", which no
+-- index answers: without statistics the planner would take this one, and compare each entry with all peers.
 CREATE INDEX peers_coordinator_id ON tailnet_private.peers (coordinator_id) WHERE coordinator_id IS NOT NULL;
 COMMENT ON TABLE tailnet_private.peers IS 'One row a peer that is or was connected; room in the page keeps node updates HOT';
 COMMENT ON COLUMN tailnet_private.peers.id IS 'The peer id';

@@ -23,7 +23,7 @@ const BIND: &str = "
     UPDATE tailnet_private.peers p SET
         node = q.node::json, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
     FROM unnest($2, $3, $4, $5) q(id, session, digest, node)
-    WHERE p.id = q.id AND p.session = q.session AND p.coordinator_id = $1
+    WHERE p.id = q.id AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
       AND (p.status IS DISTINCT FROM 'ok' OR p.digest IS DISTINCT FROM q.digest)
     RETURNING p.id";
 

@@ -16,7 +16,7 @@ const READY: &str = "
            EXISTS (SELECT FROM tailnet_private.tunnels o WHERE o.src = q.src AND o.dst = q.dst)
            OR EXISTS (SELECT FROM tailnet_private.tunnels i WHERE i.src = q.dst AND i.dst = q.src)
     FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
-    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id = $1
+    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
     LEFT JOIN tailnet_private.peers d ON d.id = q.dst";
 
 #[pg_extern]

@@ -42,7 +42,7 @@ const LOSE: &str = "
     FROM (
         SELECT DISTINCT ON (o.id) o.id, o.status, q.session AS ended
         FROM unnest($2, $3) q(id, session)
-        JOIN tailnet_private.peers o ON o.id = q.id AND o.coordinator_id = $1 AND o.session <= q.session
+        JOIN tailnet_private.peers o ON o.id = q.id AND o.coordinator_id IS NOT DISTINCT FROM $1 AND o.session <= q.session
         ORDER BY o.id, q.session DESC
     ) old
     WHERE p.id = old.id
@@ -51,7 +51,7 @@ const LOSE: &str = "
 const ENDING: &str = "
     SELECT DISTINCT p.id
     FROM unnest($2, $3) q(id, session)
-    JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id = $1 AND p.session <= q.session";
+    JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id IS NOT DISTINCT FROM $1 AND p.session <= q.session";
 
 const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnest($1) q(id) WHERE t.src = q.id";
 

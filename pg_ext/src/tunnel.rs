@@ -26,7 +26,7 @@ const JUDGE: &str = "
                    n.clients_reach_all_agents
                    OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = s.id AND g.agent_id = d.id)))
     FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
-    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id = $1
+    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
     JOIN tailnet_private.identities s ON s.id = q.src
     JOIN tailnet_private.networks n ON n.id = s.network_id
     LEFT JOIN tailnet_private.identities d ON d.id = q.dst AND d.network_id = s.network_id AND d.revoked_at IS NULL
@@ -43,7 +43,7 @@ const CLOSE: &str = "
     DELETE FROM tailnet_private.tunnels t
     USING unnest($2, $3, $4) q(src, session, dst), tailnet_private.peers p
     WHERE t.src = q.src AND t.dst = q.dst AND p.id = q.src AND p.session = q.session
-      AND (p.coordinator_id = $1 OR p.coordinator_id IS NULL)
+      AND (p.coordinator_id IS NOT DISTINCT FROM $1 OR p.coordinator_id IS NULL)
     RETURNING t.src, t.dst";
 
 const ENDS: &str = "

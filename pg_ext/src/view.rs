@@ -22,7 +22,7 @@ use crate::{
 const LIVE: &str = "
     SELECT q.ord
     FROM unnest($2, $3) WITH ORDINALITY q(id, session, ord)
-    JOIN tailnet_private.peers p ON p.id = q.id AND p.session = q.session AND p.coordinator_id = $1";
+    JOIN tailnet_private.peers p ON p.id = q.id AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1";
 
 /// One partner more than a page has, to know whether there is a next one.
 const PARTNERS: &str = "
