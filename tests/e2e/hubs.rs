@@ -65,7 +65,8 @@ async fn create_agents(stack: &Stack) -> Result<Vec<TestIdentity>> {
 }
 
 async fn count_tunnels(stack: &Stack, src: Uuid) -> Result<i64> {
-    let row = stack.operator.sql.query_one("SELECT count(*) FROM tailnet.tunnels WHERE src_id = $1", &[&src]).await?;
+    let row =
+        stack.operator.sql.query_one("SELECT count(*) FROM tailnet_private.tunnels WHERE src = $1", &[&src]).await?;
     Ok(row.get(0))
 }
 

@@ -19,6 +19,7 @@ mod bindings;
 mod cost;
 mod frames;
 mod handshakes;
+mod harness;
 mod hubs;
 mod networks;
 mod plans;

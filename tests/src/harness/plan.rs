@@ -1,5 +1,7 @@
 //! The plans of what functions run inside, as `auto_explain` tells them.
 
+use std::fmt;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -22,6 +24,8 @@ const SETTINGS: &str = "
     LOAD 'auto_explain';
     SET auto_explain.log_min_duration = 0;
     SET auto_explain.log_nested_statements = on;
+    SET auto_explain.log_analyze = on;
+    SET auto_explain.log_timing = off;
     SET auto_explain.log_format = json;
     SET client_min_messages = log";
 
@@ -43,7 +47,7 @@ impl Explainer {
     pub async fn run(&mut self, sql: &str) -> Result<(Vec<String>, Vec<Plan>)> {
         let answer = self.client.simple_query(sql).await.with_context(|| format!("{sql} failed"))?;
         let first = |message: &SimpleQueryMessage| match message {
-            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().unwrap_or_default().to_owned()),
             _ => None,
         };
         let rows = answer.iter().filter_map(first).collect();
@@ -82,6 +86,19 @@ impl Plan {
         if driven_by_keys { self.below().find_map(|node| node.grows_with(tables)) } else { Some(self.clone()) }
     }
 
+    /// The most rows of these tables that one node read in all its loops.
+    pub fn most_rows(&self, tables: &[&str]) -> f64 {
+        let own = if self.relation().is_some_and(|relation| tables.contains(&relation)) { self.rows() } else { 0.0 };
+        self.below().map(|node| node.most_rows(tables)).fold(own, f64::max)
+    }
+
+    /// What came out and what was thrown away, after it had been read.
+    fn rows(&self) -> f64 {
+        let number = |key: &str| self.0[key].as_f64().unwrap_or(0.0);
+        let dropped = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
+        (number("Actual Rows") + dropped) * number("Actual Loops")
+    }
+
     fn has_keys(&self) -> bool {
         match self.kind() {
             "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => self.0.get("Index Cond").is_some(),
@@ -101,5 +118,26 @@ impl Plan {
 
     fn below(&self) -> impl Iterator<Item = Self> {
         self.0["Plans"].as_array().into_iter().flatten().cloned().map(Self)
+    }
+}
+
+/// As EXPLAIN shows it, with the rows that were read.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 1)
+    }
+}
+
+impl Plan {
+    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+        let text = |key: &str| self.0[key].as_str();
+        write!(f, "{:1$}{2}", "", depth * 2, self.kind())?;
+        for (word, key) in [("on", "Relation Name"), ("as", "Alias"), ("using", "Index Name"), ("with", "Index Cond")] {
+            if let Some(value) = text(key) {
+                write!(f, " {word} {value}")?;
+            }
+        }
+        writeln!(f, ": {} rows", self.rows())?;
+        self.below().try_for_each(|node| node.write(f, depth + 1))
     }
 }

@@ -1,0 +1,23 @@
+//! The harness itself: what the other tests take for granted.
+
+use anyhow::Result;
+use tailnet_tests::{
+    harness::{Stack, stack::Pair},
+    message::Kind,
+};
+
+on_one_proxy_and_on_two! {
+    marker_passes_after_all_that_was_committed_before_it,
+}
+
+async fn marker_passes_after_all_that_was_committed_before_it(stack: &Stack) -> Result<()> {
+    let Pair { client, mut agent } = stack.pair().await?;
+    for version in 2..20 {
+        let node = agent.announce(version).await?;
+        stack.operator.until_bound(agent.id(), &node).await?;
+        stack.settle(&[&client]).await?;
+        // Not awaited: it is there already.
+        assert_eq!(client.count(agent.id(), Kind::Node), usize::try_from(version)?);
+    }
+    Ok(())
+}
