@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tailnet_tests::peer::{
     agent,
-    client::{self, Errand},
+    client::{self, Echoed, Errand},
     identity::Identity,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +47,9 @@ enum Command {
         /// Give up after this long
         #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = humantime::parse_duration)]
         timeout: Duration,
+        /// Stay connected when all bytes came back, until SIGTERM or Ctrl-C
+        #[arg(long)]
+        hold: bool,
     },
 }
 
@@ -81,33 +84,44 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<()> {
     match options.command {
         Command::Serve { peer } => serve(&peer.identity()?).await,
-        Command::Echo { peer, to, bytes, seed, timeout } => {
-            echo(&peer.identity()?, Errand { to, bytes, seed, timeout }).await
+        Command::Echo { peer, to, bytes, seed, timeout, hold } => {
+            echo(&peer.identity()?, Errand { to, bytes, seed, timeout }, hold).await
         }
     }
 }
 
-async fn serve(identity: &Identity) -> Result<()> {
+/// Over when the process is told to stop.
+fn stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
-    let stop = async {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    };
-    let served = agent::serve(identity, |address| println!("serving {address}"), stop).await?;
+    })
+}
+
+async fn serve(identity: &Identity) -> Result<()> {
+    let served = agent::serve(identity, |address| println!("serving {address}"), stop()?).await?;
     println!("served received={} sent={}", served.received, served.sent);
     Ok(())
 }
 
-async fn echo(identity: &Identity, errand: Errand) -> Result<()> {
+async fn echo(identity: &Identity, errand: Errand, hold: bool) -> Result<()> {
     let progress = progress_bar(errand.bytes);
-    let echoed = client::echo(identity, errand, |received| progress.set_position(received)).await;
-    progress.finish_and_clear();
-    let echoed = echoed?;
-    println!("echo ok sent={} received={} handshake={}ms", echoed.sent, echoed.received, echoed.handshake.as_millis());
-    Ok(())
+    let done = |echoed: &Echoed| {
+        progress.finish_and_clear();
+        let Echoed { sent, received, handshake } = echoed;
+        println!("echo ok sent={sent} received={received} handshake={}ms", handshake.as_millis());
+    };
+    let stop = hold.then(stop).transpose()?;
+    let stay = async {
+        if let Some(stop) = stop {
+            stop.await;
+        }
+    };
+    client::echo(identity, errand, |received| progress.set_position(received), done, stay).await
 }
 
 fn progress_bar(bytes: u64) -> ProgressBar {

@@ -60,11 +60,18 @@ struct Client {
     moved: (u64, u64),
 }
 
-/// Connects, opens the tunnel, moves the bytes and says goodbye. `progress` is told the bytes that came back so far.
+/// Connects, opens the tunnel, moves the bytes, tells `done`, and says goodbye when `stay` is over. `progress` is told the
+/// bytes that came back so far.
 ///
 /// # Errors
 /// When anything on the way fails, or is not done in time; says how far it got.
-pub async fn echo(identity: &Identity, errand: Errand, progress: impl Fn(u64)) -> Result<Echoed> {
+pub async fn echo(
+    identity: &Identity,
+    errand: Errand,
+    progress: impl Fn(u64),
+    done: impl FnOnce(&Echoed),
+    stay: impl Future<Output = ()>,
+) -> Result<()> {
     if errand.bytes == 0 {
         bail!("an echo of zero bytes proves nothing: ask for at least one");
     }
@@ -74,10 +81,18 @@ pub async fn echo(identity: &Identity, errand: Errand, progress: impl Fn(u64)) -
     let mut client = tokio::time::timeout_at(deadline, Client::start(identity, errand))
         .await
         .with_context(|| format!("not connected to the proxy after {}", late()))??;
-    match tokio::time::timeout_at(deadline, client.run(&progress)).await {
-        Ok(echoed) => echoed.with_context(|| format!("failed at: {client}")),
+    let echoed = match tokio::time::timeout_at(deadline, client.run(&progress)).await {
+        Ok(echoed) => echoed.with_context(|| format!("failed at: {client}"))?,
         Err(_) => bail!("not done after {}: {client}", late()),
+    };
+    done(&echoed);
+    tokio::select! {
+        () = stay => {}
+        turned = client.attend() => return turned.context("failed after the echo"),
     }
+    tokio::time::timeout(timeout, identity::say_goodbye(&mut client.coordinator))
+        .await
+        .with_context(|| format!("the proxy did not return the goodbye in {}", late()))?
 }
 
 impl Client {
@@ -95,19 +110,30 @@ impl Client {
             if matches!(self.step, Step::Done) {
                 break;
             }
-            tokio::select! {
-                turned = self.endpoint.turn() => turned?,
-                message = self.coordinator.next() => match message {
-                    Message::Updates(updates) => updates.into_iter().try_for_each(|update| self.learn(update))?,
-                    Message::Error(error) => bail!("the proxy refused a request: {error}"),
-                    Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
-                },
-            }
+            self.turn().await?;
         }
         let handshake = self.endpoint.tunnels.handshake(self.errand.to).context("there was no handshake")?;
-        identity::say_goodbye(&mut self.coordinator).await?;
         let (sent, received) = self.moved;
         Ok(Echoed { sent, received, handshake })
+    }
+
+    /// Keeps the session and the tunnel alive; returns when one of them fails.
+    async fn attend(&mut self) -> Result<()> {
+        loop {
+            self.turn().await?;
+        }
+    }
+
+    /// Handles the next thing that happens.
+    async fn turn(&mut self) -> Result<()> {
+        tokio::select! {
+            turned = self.endpoint.turn() => turned,
+            message = self.coordinator.next() => match message {
+                Message::Updates(updates) => updates.into_iter().try_for_each(|update| self.learn(update)),
+                Message::Error(error) => bail!("the proxy refused a request: {error}"),
+                Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
+            },
+        }
     }
 
     fn learn(&mut self, Update { id, kind, node, reason }: Update) -> Result<()> {
@@ -165,7 +191,7 @@ impl fmt::Display for Client {
             Step::Ready => write!(f, "waiting for agent {to} to be ready for a handshake"),
             Step::Handshake => write!(f, "waiting for the WireGuard handshake with agent {to}"),
             Step::Echo(_) => write!(f, "sent {sent} and received {received} of {total} bytes"),
-            Step::Done => write!(f, "all {total} bytes echoed, waiting for the proxy to return the goodbye"),
+            Step::Done => write!(f, "all {total} bytes echoed"),
         }
     }
 }
