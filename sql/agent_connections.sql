@@ -1,12 +1,12 @@
 -- When agents were connected. One narrow row an agent, written at every heartbeat of it: no index but the key, and room
--- in each page, so that heartbeats are HOT.
+-- in each page, so that heartbeats are HOT. What a heartbeat changes comes last: WAL has no bytes for an unchanged front.
 
 CREATE TABLE tailnet_private.agent_connections (
     agent_id uuid PRIMARY KEY REFERENCES tailnet_private.identities ON DELETE CASCADE,
     first_connected_at timestamptz,
-    last_connected_at timestamptz,
     disconnected_at timestamptz,
     coordinator_id uuid,
+    last_connected_at timestamptz,
     updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE tailnet_private.agent_connections IS 'When each agent was connected; each column only ever moves one way, so the order of writes does not matter';
@@ -64,9 +64,9 @@ BEGIN
     -- a WAL record of its own. All in key order, so that two batches never wait for each other crosswise.
     INSERT INTO tailnet_private.agent_connections (agent_id, updated_at)
     SELECT i.id, clock_timestamp()
-    FROM (SELECT DISTINCT u.agent FROM unnest($1) u(agent)) q
+    FROM (SELECT DISTINCT u.agent FROM unnest($1) u(agent)
+          WHERE NOT EXISTS (SELECT FROM tailnet_private.agent_connections c WHERE c.agent_id = u.agent)) q
     JOIN tailnet_private.identities i ON i.id = q.agent AND i.role = 'agent'
-    WHERE NOT EXISTS (SELECT FROM tailnet_private.agent_connections c WHERE c.agent_id = i.id)
     ORDER BY i.id
     ON CONFLICT (agent_id) DO NOTHING;
     RETURN QUERY
