@@ -2,11 +2,31 @@
 
 use std::collections::VecDeque;
 
-use crate::store::{Fault, StoreError};
+/// What a failed call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing was done, and it can be tried again.
+    Failed,
+    /// Nothing was done, and never will be: an entry of the batch is bad.
+    Refused,
+    /// The registration is not current.
+    Unregistered,
+    /// It may have been done, or may still be done later.
+    Unknown,
+}
+
+/// The error of a call.
+pub trait Failure {
+    /// What it means for the batch.
+    fn fault(&self) -> Fault;
+
+    /// What the peer is told whose entry is bad.
+    fn reason(&self) -> String;
+}
 
 /// A batch on its way to Postgres: in one piece, unless Postgres refuses that.
 #[derive(Debug)]
-pub struct Bisect<E> {
+pub struct Bisect<E, X> {
     chunks: VecDeque<Vec<E>>,
     /// What was committed.
     pub done: Vec<E>,
@@ -15,10 +35,10 @@ pub struct Bisect<E> {
     /// What is to be tried again.
     pub failed: Vec<E>,
     /// Why it failed.
-    pub error: Option<StoreError>,
+    pub error: Option<X>,
 }
 
-impl<E> Bisect<E> {
+impl<E, X: Failure> Bisect<E, X> {
     /// Begins with these calls.
     pub fn new(chunks: impl IntoIterator<Item = Vec<E>>) -> Self {
         let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
@@ -31,13 +51,13 @@ impl<E> Bisect<E> {
     }
 
     /// The outcome of a call.
-    pub fn tell(&mut self, mut chunk: Vec<E>, outcome: Result<(), StoreError>) {
+    pub fn tell(&mut self, mut chunk: Vec<E>, outcome: Result<(), X>) {
         match outcome {
             Ok(()) => self.done.append(&mut chunk),
             Err(error) if error.fault() == Fault::Refused => {
                 let half = chunk.split_off(chunk.len() / 2);
                 if chunk.is_empty() {
-                    self.refused.extend(half.into_iter().map(|entry| (entry, reason(&error))));
+                    self.refused.extend(half.into_iter().map(|entry| (entry, error.reason())));
                 } else {
                     self.chunks.push_front(half);
                     self.chunks.push_front(chunk);
@@ -52,12 +72,57 @@ impl<E> Bisect<E> {
     }
 }
 
-/// What the peer is told: the message of Postgres without its context.
-fn reason(error: &StoreError) -> String {
-    match error {
-        StoreError::Call { source, .. } => {
-            source.as_db_error().map_or_else(|| source.to_string(), |e| e.message().to_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Failure for Fault {
+        fn fault(&self) -> Fault {
+            *self
         }
-        StoreError::Connect(source) => source.to_string(),
+
+        fn reason(&self) -> String {
+            "bad".to_owned()
+        }
+    }
+
+    fn run(entries: usize, call: impl Fn(&[usize]) -> Result<(), Fault>) -> (Bisect<usize, Fault>, usize) {
+        let mut bisect = Bisect::new([(0..entries).collect()]);
+        let mut calls = 0;
+        while let Some(chunk) = bisect.next_chunk() {
+            calls += 1;
+            let outcome = call(&chunk);
+            bisect.tell(chunk, outcome);
+        }
+        (bisect, calls)
+    }
+
+    #[test]
+    fn one_bad_entry_is_found_and_all_others_are_done_in_order() {
+        let refuse_77 = |chunk: &[usize]| if chunk.contains(&77) { Err(Fault::Refused) } else { Ok(()) };
+        let (bisect, calls) = run(500, refuse_77);
+        assert_eq!(bisect.refused, [(77, "bad".to_owned())]);
+        assert_eq!(bisect.done, (0..500).filter(|entry| *entry != 77).collect::<Vec<_>>());
+        assert!(bisect.error.is_none() && calls < 22, "{calls} calls");
+    }
+
+    #[test]
+    fn another_failure_leaves_the_rest_to_be_tried_again() {
+        let call = |chunk: &[usize]| match chunk {
+            [0..4, ..] if chunk.len() > 4 => Err(Fault::Refused),
+            [0, ..] => Ok(()),
+            _ => Err(Fault::Unknown),
+        };
+        let (bisect, calls) = run(8, call);
+        assert_eq!(
+            (bisect.done, bisect.failed, bisect.error),
+            ((0..4).collect(), (4..8).collect(), Some(Fault::Unknown))
+        );
+        assert_eq!(calls, 3);
+    }
+
+    #[test]
+    fn nothing_makes_no_call() {
+        assert_eq!(run(0, |_| Err(Fault::Unknown)).1, 0);
     }
 }

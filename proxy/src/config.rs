@@ -63,7 +63,7 @@ pub struct Config {
 
     /// What is logged to stderr: a level (error, warn, info, debug, trace), or a list as in
     /// "info,tailnet_proxy=debug".
-    #[arg(long, env = "TAILNET_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
+    #[arg(long, env = "TAILNET_LOG", default_value = "info,tokio_postgres=warn", value_name = "FILTER", value_parser = filter)]
     pub log: String,
 
     /// How it is logged.

@@ -17,10 +17,11 @@ use uuid::Uuid;
 
 use crate::{
     backoff::Backoff,
+    bisect::{Failure as _, Fault},
     database::Database,
     hub::Hub,
     listener::{Listener, Probe},
-    store::{Fault, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// The extension takes a coordinator for dead after three of these.
@@ -30,7 +31,7 @@ const BEAT: Duration = Duration::from_secs(2);
 const SLOW_BEAT: Duration = Duration::from_secs(5);
 
 /// A registration that stood for this long was good: the next wait is short again.
-const STEADY: Duration = Duration::from_secs(30);
+const STEADY: Duration = BEAT;
 
 /// One registered proxy.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::{
     metrics::Metrics,
     outbox::Outbox,
     request::{BinderRequest, HandshakerRequest, Permit, QuerierRequest, Question, Step, TunnelerRequest},
-    store::{Identity, TokenHash},
+    store::TokenHash,
     wishes::Wish,
 };
 
@@ -141,7 +141,7 @@ impl Hub {
     }
 
     /// Asks whose token this is. The answer is dropped when Postgres gives none.
-    pub fn authenticate(&self, hash: TokenHash) -> oneshot::Receiver<Option<Identity>> {
+    pub fn authenticate(&self, hash: TokenHash) -> oneshot::Receiver<Option<SessionId>> {
         let (reply, answer) = oneshot::channel();
         let number = self.questions.fetch_add(1, Ordering::Relaxed);
         self.querier.push(Question::Token(number), QuerierRequest::Token { hash, reply });
@@ -251,6 +251,7 @@ impl Hub {
 
     /// A request of a session will never be done.
     pub fn refuse(&self, id: SessionId, error: String) {
+        tracing::warn!(%id, error, "Postgres refused an entry");
         self.lock().refuse(id, error, true);
     }
 

@@ -49,7 +49,7 @@ impl Listener {
                     Some(Ok(AsyncMessage::Notice(notice))) => tracing::debug!(%notice, "Postgres says"),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        tracing::warn!(%error, "LISTEN connection ended");
+                        tracing::warn!(error = &error as &dyn std::error::Error, "LISTEN connection ended");
                         return;
                     }
                     None => return,

@@ -7,8 +7,9 @@ use crate::{
     batcher::Batcher,
     bisect::Bisect,
     hub::Hub,
+    id::SessionId,
     request::{QuerierRequest, Question},
-    store::{Identity, Store, StoreError, TokenHash},
+    store::{Store, StoreError, TokenHash},
     worker::{Outcome, Role},
 };
 
@@ -60,16 +61,16 @@ impl Role for Querier {
 /// Not tried again: who waits for the answer tries again itself, when the replies are dropped.
 async fn authenticate(
     store: &mut Store,
-    tokens: Vec<(TokenHash, oneshot::Sender<Option<Identity>>)>,
+    tokens: Vec<(TokenHash, oneshot::Sender<Option<SessionId>>)>,
 ) -> Result<(), StoreError> {
     if tokens.is_empty() {
         return Ok(());
     }
     let hashes: Vec<&[u8]> = tokens.iter().map(|(hash, _)| hash.as_slice()).collect();
-    let identities = store.authenticate(&hashes).await?;
-    for ((_, reply), identity) in tokens.into_iter().zip(identities) {
+    let sessions = store.authenticate(&hashes).await?;
+    for ((_, reply), session) in tokens.into_iter().zip(sessions) {
         // Who waited may be gone.
-        let _ = reply.send(identity);
+        let _ = reply.send(session);
     }
     Ok(())
 }

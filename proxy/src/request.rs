@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use crate::{batcher::Request, store::Identity, store::TokenHash, wishes::Wish};
+use crate::{batcher::Request, id::SessionId, store::TokenHash, wishes::Wish};
 
 /// Held by a request for as long as it waits: a session that asks faster than Postgres answers runs out of them, and
 /// is not read meanwhile.
@@ -63,7 +63,7 @@ pub enum Question {
     /// A token, by the number of the request: two upgrades with one token are two sessions.
     Token(u64),
     /// A page of the view of a session.
-    Page(crate::id::SessionId),
+    Page(SessionId),
 }
 
 /// A request of the querier.
@@ -71,10 +71,10 @@ pub enum Question {
 pub enum QuerierRequest {
     /// Whose token is it?
     Token {
-        /// What is known of the token.
+        /// All that is known of the token.
         hash: TokenHash,
-        /// None: nobody's. Dropped: Postgres did not answer.
-        reply: oneshot::Sender<Option<Identity>>,
+        /// The session that it may open; None: the token is no good. Dropped: Postgres did not answer.
+        reply: oneshot::Sender<Option<SessionId>>,
     },
     /// The page behind this key.
     Page {

@@ -14,6 +14,7 @@ use crate::{
     hub::Hub,
     querier::Querier,
     server::{self, Server},
+    session::Options,
     tunneler::Tunneler,
     worker::Workshop,
 };
@@ -80,8 +81,7 @@ impl Proxy {
         let server = Server {
             hub: Arc::clone(&hub),
             sessions: sessions.clone(),
-            ping_interval: config.ping_interval,
-            shutdown: shutdown.clone(),
+            options: Options { ping_interval: config.ping_interval, shutdown: shutdown.clone() },
         };
         tasks.spawn(serve(public, server.public(), shutdown.clone()));
         tasks.spawn(serve(admin, server::admin(Arc::clone(&hub)), stop.clone()));

@@ -10,9 +10,9 @@ use axum::{
     routing::get,
 };
 use tokio::time::timeout;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
-use crate::{auth, hub::Hub, session::Session, store::Identity, upgrade::Upgrade};
+use crate::{auth, hub::Hub, id::SessionId, session, upgrade::Upgrade};
 
 /// Who waits longer for the answer to its token gets 503.
 const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,10 +27,8 @@ pub struct Server {
     pub hub: Arc<Hub>,
     /// All sessions.
     pub sessions: TaskTracker,
-    /// See the option of this name.
-    pub ping_interval: Duration,
-    /// Ends all sessions.
-    pub shutdown: CancellationToken,
+    /// What each of them gets.
+    pub options: session::Options,
 }
 
 impl Server {
@@ -43,10 +41,10 @@ impl Server {
             .with_state(self)
     }
 
-    async fn authenticate(&self, token: &str) -> Result<Identity, Response<Body>> {
+    async fn authenticate(&self, token: &str) -> Result<SessionId, Response<Body>> {
         let answer = timeout(AUTHENTICATE_TIMEOUT, self.hub.authenticate(auth::hash(token))).await;
         match answer {
-            Ok(Ok(Some(identity))) => Ok(identity),
+            Ok(Ok(Some(id))) => Ok(id),
             Ok(Ok(None)) => Err(unauthorized("unknown or revoked token\n")),
             Ok(Err(_)) | Err(_) => Err(unavailable("Postgres does not answer")),
         }
@@ -69,17 +67,13 @@ async fn accept(server: Server, request: Request) -> Result<Response<Body>, Resp
         unauthorized("expected a token in Authorization: Bearer <token>, or in the subprotocol bearer.<token>\n")
     })?;
     server.hub.ready().map_err(unavailable)?;
-    let identity = server.authenticate(token).await?;
+    let id = server.authenticate(token).await?;
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
-    let Server { hub, sessions, ping_interval, shutdown } = server;
+    let Server { hub, sessions, options } = server;
     sessions.spawn(async move {
         match socket.await {
-            Ok(socket) => {
-                if let Some(session) = Session::begin(socket, hub, identity.id, ping_interval, shutdown).await {
-                    session.run().await;
-                }
-            }
+            Ok(socket) => session::run(socket, hub, id, options).await,
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });

@@ -37,9 +37,27 @@ const MAX_UNANSWERED: u32 = 2;
 /// How long the peer may take to answer a close.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What all sessions have in common.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How often the peer is pinged.
+    pub ping_interval: Duration,
+    /// Ends the session: the proxy shuts down.
+    pub shutdown: CancellationToken,
+}
+
+/// Serves a websocket that has just opened, to its end.
+pub async fn run(mut socket: Socket, hub: Arc<Hub>, id: SessionId, options: Options) {
+    match hub.join(id) {
+        Some(joined) => Session::new(socket, hub, id, joined, options).run().await,
+        // A newer session of its peer is here already.
+        None => close(&mut socket, Close::Superseded, options.ping_interval).await,
+    }
+}
+
 /// A websocket whose session has begun.
 #[derive(Debug)]
-pub struct Session {
+struct Session {
     socket: Socket,
     hub: Arc<Hub>,
     id: SessionId,
@@ -69,26 +87,17 @@ enum End {
 }
 
 impl Session {
-    /// Begins a session on a websocket that has just opened; None: a newer one is here already.
-    pub async fn begin(
-        mut socket: Socket,
-        hub: Arc<Hub>,
-        id: SessionId,
-        ping_interval: Duration,
-        shutdown: CancellationToken,
-    ) -> Option<Self> {
-        let Some(Joined { outbox, attached }) = hub.join(id) else {
-            close(&mut socket, Close::Superseded, ping_interval).await;
-            return None;
-        };
+    /// A session that has joined the hub.
+    fn new(socket: Socket, hub: Arc<Hub>, id: SessionId, joined: Joined, options: Options) -> Self {
+        let Options { ping_interval, shutdown } = options;
         let mut ping = interval_at(Instant::now() + ping_interval, ping_interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (attached, waiting) = (Some(attached), Arc::new(Semaphore::new(MAX_WAITING)));
-        Some(Self { socket, hub, id, outbox, attached, waiting, stalled: None, ping, unanswered: 0, shutdown })
+        let (outbox, attached) = (joined.outbox, Some(joined.attached));
+        let waiting = Arc::new(Semaphore::new(MAX_WAITING));
+        Self { socket, hub, id, outbox, attached, waiting, stalled: None, ping, unanswered: 0, shutdown }
     }
 
-    /// Serves the websocket to its end.
-    pub async fn run(mut self) {
+    async fn run(mut self) {
         let Err(end) = self.serve().await;
         tracing::debug!(id = %self.id, ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
@@ -241,7 +250,7 @@ async fn close(socket: &mut Socket, reason: Close, patience: Duration) {
     let stream = socket.get_mut();
     let drain = async {
         stream.shutdown().await?;
-        let mut rest = [0; 1024];
+        let mut rest = vec![0; 4096]; // not in the task itself: it would be there for the whole session
         while stream.read(&mut rest).await? > 0 {}
         Ok::<(), std::io::Error>(())
     };

@@ -13,17 +13,14 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use crate::{database::Database, id::SessionId};
+use crate::{
+    bisect::{Failure, Fault},
+    database::Database,
+    id::SessionId,
+};
 
 /// The SHA-256 of a token: all that leaves the proxy of it.
 pub type TokenHash = [u8; 32];
-
-/// Who a token belongs to, and the session that it may open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// The session.
-    pub id: SessionId,
-}
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,22 +38,8 @@ pub enum StoreError {
     },
 }
 
-/// What a failed call means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing was done, and it can be tried again.
-    Failed,
-    /// Nothing was done, and never will be: an entry of the batch is bad.
-    Refused,
-    /// The registration is not current.
-    Unregistered,
-    /// It may have been done, or may still be done later.
-    Unknown,
-}
-
-impl StoreError {
-    /// What it means for the batch.
-    pub fn fault(&self) -> Fault {
+impl Failure for StoreError {
+    fn fault(&self) -> Fault {
         let source = match self {
             Self::Connect(_) => return Fault::Failed,
             Self::Call { source, .. } => source,
@@ -68,6 +51,11 @@ impl StoreError {
             Some(code) if ["22", "21", "23", "54"].contains(&&code.code()[..2]) => Fault::Refused,
             Some(_) => Fault::Failed,
         }
+    }
+
+    fn reason(&self) -> String {
+        let (Self::Connect(source) | Self::Call { source, .. }) = self;
+        source.as_db_error().map_or_else(|| source.to_string(), |error| error.message().to_owned())
     }
 }
 
@@ -97,7 +85,7 @@ impl Store {
         let (client, connection) = database.connect(purpose).await.map_err(StoreError::Connect)?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to Postgres ended");
+                tracing::debug!(error = &error as &dyn std::error::Error, "connection to Postgres ended");
             }
         });
         Ok(Self { client, driver, statements: HashMap::new() })
@@ -132,24 +120,24 @@ impl Store {
         self.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
     }
 
-    /// Who the tokens belong to, in the order of the hashes.
+    /// The sessions that the tokens may open, in the order of the hashes; None: the token is no good.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<Identity>>, StoreError> {
+    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<SessionId>>, StoreError> {
         let function = "authenticate";
         let sql = "SELECT ordinal, peer_id, session FROM tailnet.authenticate($1)";
         let rows = self.rows(function, sql, &[&hashes]).await?;
-        let mut identities = vec![None; hashes.len()];
+        let mut sessions = vec![None; hashes.len()];
         for row in rows {
             let ordinal: i32 = column(&row, function, 0)?;
             let id = SessionId { peer: column(&row, function, 1)?, number: column(&row, function, 2)? };
             let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
-            if let Some(place) = index.and_then(|index| identities.get_mut(index)) {
-                *place = Some(Identity { id });
+            if let Some(place) = index.and_then(|index| sessions.get_mut(index)) {
+                *place = Some(id);
             }
         }
-        Ok(identities)
+        Ok(sessions)
     }
 
     /// Opens sessions.

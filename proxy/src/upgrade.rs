@@ -26,8 +26,8 @@ use crate::{
 /// An open websocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// tungstenite's own default is 128 KiB for each connection.
-const READ_BUFFER: usize = 4 * 1024;
+/// Allocated for each connection, and grown for a larger message. tungstenite's own default is 128 KiB.
+const READ_BUFFER: usize = 1024;
 
 /// What a request must have to become a websocket, and has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

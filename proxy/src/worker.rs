@@ -8,9 +8,10 @@ use uuid::Uuid;
 use crate::{
     backoff::Backoff,
     batcher::{Batcher, Request},
+    bisect::{Failure as _, Fault},
     database::Database,
     hub::Hub,
-    store::{Fault, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// What a role does with its batches.
@@ -88,7 +89,7 @@ impl<R: Role + Sync> Worker<R> {
         loop {
             let registered = current.wait_for(Option::is_some).await.map(|registration| *registration);
             let Ok(Some(registration)) = registered else { return };
-            if let Err(error) = self.connect().await {
+            if let Err(error) = connect::<R>(&mut self.store, &self.shop.database).await {
                 tracing::warn!(role = R::NAME, error = &error as &dyn std::error::Error, "no connection");
                 self.backoff.wait().await;
                 continue;
@@ -103,24 +104,12 @@ impl<R: Role + Sync> Worker<R> {
         }
     }
 
-    async fn connect(&mut self) -> Result<&mut Store, StoreError> {
-        self.store.take_if(|store| store.is_closed());
-        let store = match self.store.take() {
-            Some(store) => store,
-            None => Store::connect(&self.shop.database, R::NAME).await?,
-        };
-        Ok(self.store.insert(store))
-    }
-
     async fn call(&mut self, registration: Uuid, batch: Vec<(R::Key, R::Request)>) {
         let hub = Arc::clone(&self.shop.hub);
         let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
         let begun = Instant::now();
-        let outcome = match self.connect().await {
-            Ok(_) => {
-                let store = self.store.as_mut().expect("just connected");
-                self.role.run(&hub, store, registration, batch).await
-            }
+        let outcome = match connect::<R>(&mut self.store, &self.shop.database).await {
+            Ok(store) => self.role.run(&hub, store, registration, batch).await,
             Err(error) => Outcome { failed: batch, errors: vec![error] },
         };
         hub.metrics.batch(R::NAME, keys.len(), outcome.errors.is_empty(), begun.elapsed());
@@ -143,4 +132,13 @@ impl<R: Role + Sync> Worker<R> {
             self.backoff.wait().await;
         }
     }
+}
+
+/// The worker's connection; a new one, when there is none or it is known to have ended.
+async fn connect<'a, R: Role>(store: &'a mut Option<Store>, database: &Database) -> Result<&'a mut Store, StoreError> {
+    let open = match store.take().filter(|store| !store.is_closed()) {
+        Some(open) => open,
+        None => Store::connect(database, R::NAME).await?,
+    };
+    Ok(store.insert(open))
 }
