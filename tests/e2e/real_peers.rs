@@ -1,9 +1,9 @@
 //! `tailnet-peer` itself: the main job, from a token to bytes through WireGuard.
 
-use std::process::Stdio;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use tailnet_tests::harness::{Proxy, Stack, TestIdentity, deadline::DEADLINE, run};
+use tailnet_tests::harness::{Proxy, Stack, TestIdentity, deadline::DEADLINE, process, run};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
@@ -78,7 +78,7 @@ struct Serving {
 
 impl Serving {
     async fn start(proxy: &Proxy, agent: &TestIdentity) -> Result<Self> {
-        let mut child = tailnet_peer(proxy, agent).arg("serve").spawn()?;
+        let mut child = tailnet_peer(proxy, agent)?.arg("serve").spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().context("stdout is piped")?);
         let mut line = String::new();
         timeout(DEADLINE, stdout.read_line(&mut line)).await.context("the agent did not start in time")??;
@@ -107,20 +107,16 @@ async fn echo(
 ) -> Result<(bool, String, String)> {
     let (to, bytes) = (to.id.to_string(), BYTES.to_string());
     let arguments = ["echo", "--to", &to, "--bytes", &bytes, "--timeout", patience];
-    let output = timeout(2 * DEADLINE, tailnet_peer(proxy, client).args(arguments).output());
+    let output = timeout(2 * DEADLINE, tailnet_peer(proxy, client)?.args(arguments).output());
     let output = output.await.context("the client did not end in time")??;
     Ok((output.status.success(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
 }
 
-fn tailnet_peer(proxy: &Proxy, identity: &TestIdentity) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tailnet-peer"));
+fn tailnet_peer(proxy: &Proxy, identity: &TestIdentity) -> Result<Command> {
+    let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_tailnet-peer")))?;
     command
         .env("TAILNET_TOKEN", &identity.token)
         .env("TAILNET_PEER_ID", identity.id.to_string())
-        .env("TAILNET_URL", proxy.url())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
+        .env("TAILNET_URL", proxy.url());
+    Ok(command)
 }

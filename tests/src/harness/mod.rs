@@ -17,6 +17,7 @@ mod inbox;
 pub mod marker;
 pub mod operator;
 pub mod plan;
+pub mod process;
 pub mod proxy;
 mod run;
 pub mod stack;

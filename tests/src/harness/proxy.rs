@@ -4,7 +4,6 @@ use std::{
     env,
     net::SocketAddr,
     path::PathBuf,
-    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +18,7 @@ use tokio::{
 use super::{
     TestIdentity, TestPeer,
     deadline::{DEADLINE, until},
-    http,
+    http, process,
 };
 use crate::coordinator::{ConnectError, Coordinator, Credentials};
 
@@ -53,18 +52,12 @@ impl Proxy {
     }
 
     async fn try_start(name: &str, role: &str, database_url: &str, log: &Log) -> Result<Self> {
-        let binary = binary();
-        let mut child = Command::new(&binary)
+        let mut child = process::command(&binary())
+            .with_context(|| format!("{BINARY} may name another"))?
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--name", name])
             .env("TAILNET_DATABASE_URL", database_url)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
-            .with_context(|| {
-                format!("cannot run {}: 'make build' builds it, {BINARY} names another", binary.display())
-            })?;
+            .context("cannot run setpriv")?;
         let stderr = child.stderr.take().context("stderr is piped")?;
         let mut readers = vec![tokio::spawn(log.clone().read(stderr))];
         let mut stdout = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
