@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-use crate::database::{Database, DatabaseError};
+use crate::{
+    chain::Chain,
+    database::{Database, DatabaseError},
+};
 
 /// Carries websocket peers of a tailnet onto one LISTEN channel of Postgres.
 ///
@@ -117,10 +120,7 @@ fn workers() -> clap::builder::RangedI64ValueParser<u32> {
 
 /// An error of clap names the causes only in its own text.
 fn database(url: &str) -> Result<Database, String> {
-    url.parse().map_err(|error: DatabaseError| match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    })
+    url.parse().map_err(|error: DatabaseError| Chain(&error).to_string())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     backoff::Backoff,
     bisect::{Failure as _, Fault},
+    chain::Chain,
     database::Database,
     hub::Hub,
     listener::{Listener, Probe},
@@ -98,7 +99,7 @@ impl Coordinator {
             && let Err(error) = store.close_coordinator(registration).await
         {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "sessions are lost only when the registration expires"
             );
         }
@@ -153,7 +154,7 @@ impl Coordinator {
             match heard.map_err(|error| (error.fault(), error)) {
                 Ok(()) => self.hub.beating(true),
                 Err((Fault::Failed | Fault::Refused, error)) if !store.is_closed() => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "heartbeat failed");
+                    tracing::warn!(error = %Chain(&error), "heartbeat failed");
                     self.hub.beating(false);
                 }
                 Err((_, error)) => return Doubt::Beat(error),

@@ -20,13 +20,14 @@
 //! - [`worker`]: the loop of all roles; [`binder`], [`tunneler`], [`handshaker`], [`querier`]: the roles
 //! - [`store`]: the SQL functions, named nowhere else; [`database`]: how connections are made
 //!
-//! Process: [`config`], [`run`], [`metrics`], [`backoff`].
+//! Process: [`config`], [`run`], [`metrics`], [`backoff`], [`chain`].
 
 pub mod auth;
 pub mod backoff;
 pub mod batcher;
 pub mod binder;
 pub mod bisect;
+pub mod chain;
 pub mod close;
 pub mod config;
 pub mod coordinator;

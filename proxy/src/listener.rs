@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use crate::database::Database;
+use crate::{chain::Chain, database::Database};
 
 /// Payloads that wait to be folded. When they are this many, Postgres keeps the rest.
 const BACKLOG: usize = 4096;
@@ -49,7 +49,7 @@ impl Listener {
                     Some(Ok(AsyncMessage::Notice(notice))) => tracing::debug!(%notice, "Postgres says"),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "LISTEN connection ended");
+                        tracing::warn!(error = %Chain(&error), "LISTEN connection ended");
                         return;
                     }
                     None => return,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     bisect::{Failure, Fault},
+    chain::Chain,
     database::Database,
     id::SessionId,
 };
@@ -85,7 +86,7 @@ impl Store {
         let (client, connection) = database.connect(purpose).await.map_err(StoreError::Connect)?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "connection to Postgres ended");
+                tracing::debug!(error = %Chain(&error), "connection to Postgres ended");
             }
         });
         Ok(Self { client, driver, statements: HashMap::new() })

@@ -9,6 +9,7 @@ use crate::{
     backoff::Backoff,
     batcher::{Batcher, Request},
     bisect::{Failure as _, Fault},
+    chain::Chain,
     database::Database,
     hub::Hub,
     store::{Store, StoreError},
@@ -90,7 +91,7 @@ impl<R: Role + Sync> Worker<R> {
             let registered = current.wait_for(Option::is_some).await.map(|registration| *registration);
             let Ok(Some(registration)) = registered else { return };
             if let Err(error) = connect::<R>(&mut self.store, &self.shop.database).await {
-                tracing::warn!(role = R::NAME, error = &error as &dyn std::error::Error, "no connection");
+                tracing::warn!(role = R::NAME, error = %Chain(&error), "no connection");
                 self.backoff.wait().await;
                 continue;
             }
@@ -114,7 +115,7 @@ impl<R: Role + Sync> Worker<R> {
         };
         hub.metrics.batch(R::NAME, keys.len(), outcome.errors.is_empty(), begun.elapsed());
         for error in &outcome.errors {
-            tracing::warn!(role = R::NAME, error = error as &dyn std::error::Error, "call failed");
+            tracing::warn!(role = R::NAME, error = %Chain(error), "call failed");
             match error.fault() {
                 Fault::Failed | Fault::Refused => {}
                 Fault::Unregistered => hub.doubt(registration),
