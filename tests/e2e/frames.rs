@@ -16,6 +16,7 @@ on_one_proxy_and_on_two! {
     b13_goodbye_goes_after_tunnels_and_before_handshakes,
     b45_malformed_frame_ends_its_session_and_disturbs_no_other,
     b45_unknown_fields_of_a_node_are_kept,
+    b45_largest_node_is_carried,
 }
 
 async fn b13_several_fields_in_one_request(stack: &Stack) -> Result<()> {
@@ -125,4 +126,17 @@ async fn b45_unknown_fields_of_a_node_are_kept(stack: &Stack) -> Result<()> {
     agent.expect_error(&["id"]).await;
     agent.expect_close(1008).await;
     Ok(())
+}
+
+/// It takes nine payloads to tell it, and none may be cut within a character.
+async fn b45_largest_node_is_carried(stack: &Stack) -> Result<()> {
+    let Pair { client, mut agent } = stack.pair().await?;
+    let frame = r#"{"x":""}"#.len();
+    let mut node = json!({"x": "☃".repeat((64 * 1024 - frame) / "☃".len())});
+    let rest = 64 * 1024 - node.to_string().len();
+    node["x"] = json!(format!("{}{}", node["x"].as_str().unwrap_or_default(), "x".repeat(rest)));
+    assert_eq!(node.to_string().len(), 64 * 1024);
+    agent.send(Request::node(&node)).await?;
+    client.expect_node(agent.id(), &node).await;
+    stack.assert_nothing_else(&[&client, &agent]).await
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use tailnet_tests::{
-    harness::{LogTap, Stack, TestIdentity, TestPeer, deadline::until, stack::NETWORK, tap::Heard},
+    harness::{LogTap, Stack, TestIdentity, TestPeer, stack::NETWORK, tap::Heard},
     message::Request,
 };
 use tailnet_wire::{Event, Role};
@@ -15,24 +15,36 @@ on_one_proxy_and_on_two! {
 const AGENTS: i64 = 10_000;
 const CONNECTED: usize = 50;
 
+/// The other agents, on a coordinator that is none of ours. It listens to nobody, and beats from the future.
+const ELSEWHERE: &str = "
+    WITH elsewhere AS (
+        INSERT INTO tailnet_private.coordinators (id, name, registration, registered_at, heartbeat_at, on_time_since)
+        SELECT gen_random_uuid(), 'elsewhere', gen_random_uuid(), now(), now() + '1 h'::interval, now() RETURNING id)
+    INSERT INTO tailnet_private.peers (id, coordinator_id, session, status, digest, node, updated_at)
+    SELECT q.id, elsewhere.id, 0, 'ok', 0, q.node::json, now()
+    FROM elsewhere, unnest($1::uuid[], $2::text[]) q(id, node)";
+
 async fn b12_hub_with_ten_thousand_tunnels(stack: &Stack) -> Result<()> {
     let agents = create_agents(stack).await?;
+    let (here, elsewhere) = agents.split_at(CONNECTED);
     let mut connected = Vec::new();
-    for agent in &agents[..CONNECTED] {
+    for agent in here {
         let mut agent = stack.right().connect(agent).await?;
         agent.announce(1).await?;
         connected.push(agent);
     }
+    let (ids, nodes): (Vec<_>, Vec<_>) = elsewhere.iter().map(|agent| (agent.id, agent.node(1).to_string())).unzip();
+    stack.operator.sql.execute(ELSEWHERE, &[&ids, &nodes]).await?;
     let mut hub = stack.left().connect(&stack.create(Role::Hub).await?).await?;
     let hub_node = hub.announce(1).await?;
     for agent in &agents {
         hub.send(Request::add_tunnel(agent.id)).await?;
     }
-    until("all tunnels are open", async || Ok(count_tunnels(stack, hub.id()).await? == AGENTS)).await?;
+    expect_all(&hub, &agents).await;
     for agent in &connected {
-        hub.expect_node(agent.id(), &agent.identity().node(1)).await;
         agent.expect_node(hub.id(), &hub_node).await;
     }
+    assert_eq!(count_tunnels(stack, hub.id()).await?, AGENTS);
     let mut tap = LogTap::open(stack, &stack.proxies().iter().collect::<Vec<_>>()).await?;
 
     let agent = connected.last_mut().context("some are connected")?;
@@ -47,7 +59,30 @@ async fn b12_hub_with_ten_thousand_tunnels(stack: &Stack) -> Result<()> {
     }
     assert_one_event(&tap.take().await?, hub.id());
     assert_quiet(&hub, &connected);
+
+    // It comes back, and sees them all at once: more than fits into one page of a view, or into one frame.
+    let identity = hub.identity().clone();
+    let agent = connected.last_mut().context("some are connected")?;
+    agent.announce(1).await?;
+    hub.expect_node(agent.id(), &agent.identity().node(1)).await;
+    hub.cut().await?;
+    for agent in &connected {
+        agent.expect_lost(identity.id).await;
+    }
+    let mut hub = stack.left().connect(&identity).await?;
+    expect_all(&hub, &agents).await;
+    hub.announce(3).await?;
+    for agent in &connected {
+        agent.expect_node(identity.id, &identity.node(3)).await;
+    }
+    assert_quiet(&hub, &connected);
     Ok(())
+}
+
+async fn expect_all(hub: &TestPeer, agents: &[TestIdentity]) {
+    for agent in agents {
+        hub.expect_node(agent.id, &agent.node(1)).await;
+    }
 }
 
 async fn create_agents(stack: &Stack) -> Result<Vec<TestIdentity>> {

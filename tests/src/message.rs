@@ -124,6 +124,9 @@ pub struct Update {
     pub reason: Option<String>,
 }
 
+/// The most updates that a proxy may put into one frame.
+pub const MAX_UPDATES: usize = 1024;
+
 /// One frame from the proxy, or the end of them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
@@ -151,9 +154,13 @@ impl Message {
     /// Reads a text frame of the proxy. Strict, because it is the proxy that is under test.
     ///
     /// # Errors
-    /// When the frame is neither of the two documented ones.
+    /// When the frame is neither of the two documented ones, or has more than [`MAX_UPDATES`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         Ok(match serde_json::from_str(text)? {
+            Frame::Updates { peer_updates } if peer_updates.len() > MAX_UPDATES => {
+                let error = format!("{} updates in a frame, expected at most {MAX_UPDATES}", peer_updates.len());
+                return Err(serde::de::Error::custom(error));
+            }
             Frame::Updates { peer_updates } => Self::Updates(peer_updates),
             Frame::Error { error } => Self::Error(error),
         })
