@@ -1,22 +1,33 @@
 //! Natural batching: what arrives while the workers are busy is the next batch.
 //!
 //! A batcher keeps the latest request a key, so it does not grow with traffic. It never gives out a key that is in
-//! flight, so the requests of one key reach Postgres in order however many workers there are. There is no timer: an
-//! idle worker takes a request at once.
+//! flight, so the requests of one key reach Postgres in order however many workers there are. An idle worker takes a
+//! request at once, unless its role lingers: then it waits for a full batch, an urgent request, or the end of that time.
 
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use crate::metrics::Counts;
 
 /// A request that waits, and can take in a newer one of the same key.
 pub trait Request {
     /// One request that has the effect of `self` and then `newer`.
     #[must_use]
     fn merge(self, newer: Self) -> Self;
+
+    /// Whether it is taken at once, even by a role that lingers.
+    fn is_urgent(&self) -> bool {
+        false
+    }
 }
 
 /// The waiting requests of one role.
@@ -25,6 +36,7 @@ pub struct Batcher<K, R> {
     state: Mutex<State<K, R>>,
     work: Notify,
     idle: Notify,
+    counts: Counts,
 }
 
 #[derive(Debug)]
@@ -36,12 +48,32 @@ struct State<K, R> {
     /// The keys that a worker has, with their arrival: what fails goes back to its place.
     in_flight: HashMap<K, u64>,
     arrivals: u64,
+    /// Since when there are free keys.
+    free_since: Instant,
+    /// Nobody lingers any more: something free is urgent, or the proxy drains.
+    urgent: bool,
+    draining: bool,
 }
 
 impl<K, R> Default for Batcher<K, R> {
     fn default() -> Self {
-        let state = State { waiting: HashMap::new(), free: BTreeMap::new(), in_flight: HashMap::new(), arrivals: 0 };
-        Self { state: Mutex::new(state), work: Notify::new(), idle: Notify::new() }
+        Self::new(Counts::default())
+    }
+}
+
+impl<K, R> Batcher<K, R> {
+    /// An empty batcher that counts here.
+    pub fn new(counts: Counts) -> Self {
+        let state = State {
+            waiting: HashMap::new(),
+            free: BTreeMap::new(),
+            in_flight: HashMap::new(),
+            arrivals: 0,
+            free_since: Instant::now(),
+            urgent: false,
+            draining: false,
+        };
+        Self { state: Mutex::new(state), work: Notify::new(), idle: Notify::new(), counts }
     }
 }
 
@@ -50,7 +82,10 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
     pub fn push(&self, key: K, request: R) {
         let mut state = self.lock();
         let request = match state.waiting.remove(&key) {
-            Some((arrival, older)) => (arrival, older.merge(request)),
+            Some((arrival, older)) => {
+                self.counts.merged.inc();
+                (arrival, older.merge(request))
+            }
             None => {
                 state.arrivals += 1;
                 (state.arrivals, request)
@@ -58,20 +93,29 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         };
         state.put(key, request);
         drop(state);
+        self.counts.received.inc();
         self.work.notify_one();
     }
 
-    /// Waits until requests are there, and takes up to `limit` of them, oldest first. Nothing is lost when the future
-    /// is dropped. Each batch must be given back with [`Batcher::finish`].
-    pub async fn take(&self, limit: usize) -> Vec<(K, R)> {
+    /// Waits until requests are there and worth a call, and takes up to `limit` of them, oldest first. Nothing is lost
+    /// when the future is dropped. Each batch must be given back with [`Batcher::finish`].
+    pub async fn take(&self, limit: usize, linger: Duration) -> Vec<(K, R)> {
         loop {
             let woken = self.work.notified();
-            let batch = self.try_take(limit);
-            if !batch.is_empty() {
-                return batch;
+            match self.try_take(limit, linger) {
+                Take::Batch(batch) => return batch,
+                Take::Nothing => woken.await,
+                // Whether it was woken or time is over, the next look decides.
+                Take::Until(end) => drop(timeout_at(end, woken).await),
             }
-            woken.await;
         }
+    }
+
+    /// Takes what is there from now on, without lingering.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+        self.work.notify_waiters();
+        self.work.notify_one();
     }
 
     /// A batch is over: these keys were taken, and these requests failed. They wait again, under what is newer.
@@ -81,7 +125,12 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         for key in taken {
             let Some(arrival) = state.in_flight.remove(&key) else { continue };
             let newer = state.waiting.remove(&key);
-            let request = match (failed.remove(&key), newer) {
+            let older = failed.remove(&key);
+            match older {
+                Some(_) => self.counts.retried.inc(),
+                None => self.counts.written.inc(),
+            };
+            let request = match (older, newer) {
                 (Some(older), Some((_, newer))) => (arrival, older.merge(newer)),
                 (Some(older), None) => (arrival, older),
                 (None, Some(newer)) => newer,
@@ -126,8 +175,15 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         }
     }
 
-    fn try_take(&self, limit: usize) -> Vec<(K, R)> {
+    fn try_take(&self, limit: usize, linger: Duration) -> Take<K, R> {
         let mut state = self.lock();
+        if state.free.is_empty() {
+            return Take::Nothing;
+        }
+        let end = state.free_since + linger;
+        if state.free.len() < limit && !state.urgent && !state.draining && Instant::now() < end {
+            return Take::Until(end);
+        }
         let mut batch = Vec::new();
         while batch.len() < limit {
             let Some((arrival, key)) = state.free.pop_first() else { break };
@@ -136,11 +192,13 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
             batch.push((key, request));
         }
         let more = !state.free.is_empty();
+        state.urgent &= more;
+        state.free_since = Instant::now();
         drop(state);
         if more {
             self.work.notify_one();
         }
-        batch
+        Take::Batch(batch)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K, R>> {
@@ -148,10 +206,22 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
     }
 }
 
-impl<K: Copy + Eq + Hash, R> State<K, R> {
+/// What there is to take.
+enum Take<K, R> {
+    Batch(Vec<(K, R)>),
+    Nothing,
+    /// Something, but it lingers until then.
+    Until(Instant),
+}
+
+impl<K: Copy + Eq + Hash, R: Request> State<K, R> {
     fn put(&mut self, key: K, request: (u64, R)) {
         if !self.in_flight.contains_key(&key) {
+            if self.free.is_empty() {
+                self.free_since = Instant::now();
+            }
             self.free.insert(request.0, key);
+            self.urgent |= request.1.is_urgent();
         }
         self.waiting.insert(key, request);
     }
@@ -167,6 +237,11 @@ mod tests {
 
     use super::*;
 
+    const LINGER: Duration = Duration::from_secs(5);
+
+    /// A step that waits for no other.
+    const URGENT: u32 = 99;
+
     /// Keeps the steps that led to it.
     #[derive(Debug, PartialEq, Eq)]
     struct Steps(Vec<u32>);
@@ -176,6 +251,10 @@ mod tests {
             self.0.extend(newer.0);
             self
         }
+
+        fn is_urgent(&self) -> bool {
+            self.0.contains(&URGENT)
+        }
     }
 
     fn push(batcher: &Batcher<char, Steps>, key: char, step: u32) {
@@ -183,7 +262,7 @@ mod tests {
     }
 
     fn take(batcher: &Batcher<char, Steps>, limit: usize) -> Vec<(char, Vec<u32>)> {
-        let batch = batcher.take(limit).now_or_never().unwrap_or_default();
+        let batch = batcher.take(limit, Duration::ZERO).now_or_never().unwrap_or_default();
         batch.into_iter().map(|(key, Steps(steps))| (key, steps)).collect()
     }
 
@@ -226,12 +305,55 @@ mod tests {
         assert_eq!(take(&batcher, 9), [('a', vec![1]), ('b', vec![2, 4]), ('c', vec![3])]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn b62_who_lingers_takes_a_full_batch_or_what_is_there_when_time_is_over() {
+        let batcher = Batcher::default();
+        push(&batcher, 'a', 1);
+        let begun = Instant::now();
+        assert!(batcher.take(2, LINGER).now_or_never().is_none());
+        assert_eq!(batcher.take(2, LINGER).await.len(), 1);
+        assert_eq!(begun.elapsed(), LINGER);
+        batcher.finish(['a'], Vec::new());
+        for (key, step) in [('a', 2), ('b', 3), ('c', 4)] {
+            push(&batcher, key, step);
+        }
+        assert_eq!(batcher.take(2, LINGER).now_or_never().expect("full").len(), 2);
+        assert!(batcher.take(2, LINGER).now_or_never().is_none(), "the rest lingers anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_urgent_takes_along_what_lingers_and_a_drain_ends_all_lingering() {
+        let batcher = Batcher::default();
+        push(&batcher, 'a', 1);
+        push(&batcher, 'b', URGENT);
+        assert_eq!(batcher.take(9, LINGER).now_or_never().expect("urgent").len(), 2);
+        batcher.finish(['a', 'b'], Vec::new());
+        push(&batcher, 'a', 2);
+        assert!(batcher.take(9, LINGER).now_or_never().is_none());
+        batcher.drain();
+        assert_eq!(batcher.take(9, LINGER).now_or_never().expect("draining").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_counted_as_received_merged_retried_and_written() {
+        let batcher = Batcher::default();
+        push(&batcher, 'a', 1);
+        push(&batcher, 'a', 2);
+        push(&batcher, 'b', 3);
+        let batch = batcher.take(9, Duration::ZERO).await;
+        let failed = batch.into_iter().filter(|(key, _)| *key == 'a').collect();
+        batcher.finish(['a', 'b'], failed);
+        let counts = &batcher.counts;
+        let figures = [&counts.received, &counts.merged, &counts.retried, &counts.written].map(|count| count.get());
+        assert_eq!(figures, [3, 1, 1, 1]);
+    }
+
     #[tokio::test]
     async fn a_waiting_worker_gets_what_arrives_and_another_gets_the_rest() {
         let batcher = std::sync::Arc::new(Batcher::default());
         let worker = || {
             let batcher = std::sync::Arc::clone(&batcher);
-            tokio::spawn(async move { batcher.take(1).await })
+            tokio::spawn(async move { batcher.take(1, Duration::ZERO).await })
         };
         let workers = [worker(), worker()];
         tokio::task::yield_now().await;

@@ -7,6 +7,8 @@ use clap::{Parser, ValueEnum};
 use crate::{
     chain::Chain,
     database::{Database, DatabaseError},
+    frame::MAX_REPORTS,
+    worker::Batching,
 };
 
 /// Carries websocket peers of a tailnet onto one LISTEN channel of Postgres.
@@ -55,6 +57,29 @@ pub struct Config {
     #[arg(long, env = "TAILNET_BATCH_LIMIT", default_value_t = 500, value_name = "COUNT",
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_limit: u16,
+
+    /// The most agents in one write of heartbeats.
+    #[arg(long, env = "TAILNET_HEARTBEAT_LIMIT", default_value_t = 500, value_name = "COUNT",
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub heartbeat_limit: u16,
+
+    /// How long a heartbeat of an agent may wait for others, such as 5s. Connects and disconnects do not wait.
+    #[arg(long, env = "TAILNET_HEARTBEAT_INTERVAL", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub heartbeat_interval: Duration,
+
+    /// The most reports in one write of connection logs.
+    #[arg(long, env = "TAILNET_REPORT_LIMIT", default_value_t = 500, value_name = "COUNT",
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub report_limit: u16,
+
+    /// How long a report of a connection may wait for others, such as 1s.
+    #[arg(long, env = "TAILNET_REPORT_INTERVAL", default_value = "1s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub report_interval: Duration,
+
+    /// How many reports wait at most, as while Postgres is away; then agents that report are not read until there is
+    /// room. At least 1024, the most of one frame.
+    #[arg(long, env = "TAILNET_REPORT_QUEUE", default_value_t = 10_000, value_name = "COUNT", value_parser = report_queue)]
+    pub report_queue: usize,
 
     /// How often each peer is pinged, such as 15s or 500ms. One that leaves two pings unanswered is closed, and lost.
     #[arg(long, env = "TAILNET_PING_INTERVAL", default_value = "15s", value_name = "TIME", value_parser = interval)]
@@ -108,6 +133,21 @@ impl Config {
         }
     }
 
+    /// How requests of the roles that change coordination become batches: naturally, without waiting.
+    pub fn batching(&self) -> Batching {
+        Batching { limit: usize::from(self.batch_limit), linger: Duration::ZERO }
+    }
+
+    /// How heartbeats become batches.
+    pub fn heartbeat_batching(&self) -> Batching {
+        Batching { limit: usize::from(self.heartbeat_limit), linger: self.heartbeat_interval }
+    }
+
+    /// How reports become batches.
+    pub fn report_batching(&self) -> Batching {
+        Batching { limit: usize::from(self.report_limit), linger: self.report_interval }
+    }
+
     /// The name of this proxy.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
@@ -116,6 +156,13 @@ impl Config {
 
 fn workers() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(0..=64)
+}
+
+fn report_queue(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(room) if (MAX_REPORTS..=10_000_000).contains(&room) => Ok(room),
+        _ => Err(format!("expected a number from {MAX_REPORTS} to 10000000")),
+    }
 }
 
 /// An error of clap names the causes only in its own text.

@@ -37,7 +37,6 @@ const STEADY: Duration = BEAT;
 /// One registered proxy.
 #[derive(Debug)]
 pub struct Coordinator {
-    id: Uuid,
     name: String,
     hub: Arc<Hub>,
     database: Database,
@@ -61,9 +60,9 @@ enum Doubt {
 }
 
 impl Coordinator {
-    /// A coordinator with an id of its own, for as long as the process lives.
+    /// The coordinator of this hub.
     pub fn new(name: &str, hub: Arc<Hub>, database: Database) -> Self {
-        Self { id: Uuid::new_v4(), name: name.to_owned(), hub, database }
+        Self { name: name.to_owned(), hub, database }
     }
 
     /// Runs until `stop`, then ends the registration: its sessions are lost in one call.
@@ -85,13 +84,14 @@ impl Coordinator {
     async fn registration(&self, stop: &CancellationToken) -> Result<(), Doubt> {
         let connecting = async {
             let mut store = Store::connect(&self.database, "coordinator").await.map_err(Doubt::Register)?;
-            let registration = store.register_coordinator(self.id, &self.name).await.map_err(Doubt::Register)?;
+            let registration =
+                store.register_coordinator(self.hub.coordinator, &self.name).await.map_err(Doubt::Register)?;
             let listener = Listener::listen(&self.database, registration).await.map_err(Doubt::Listen)?;
             Ok::<_, Doubt>((store, registration, listener))
         };
         let Some(connected) = stop.run_until_cancelled(connecting).await else { return Ok(()) };
         let (mut store, registration, mut listener) = connected?;
-        tracing::info!(id = %self.id, "registered");
+        tracing::info!(id = %self.hub.coordinator, "registered");
         self.hub.begin(registration);
         let stood = self.stand(&mut store, registration, &mut listener, stop).await;
         self.hub.doubt(registration);

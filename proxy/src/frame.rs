@@ -4,18 +4,21 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::{error::Category, value::RawValue};
+use serde_json::{Value, error::Category, value::RawValue};
 use uuid::Uuid;
 
-use crate::{close::Close, told::Update};
+use crate::{close::Close, reporter::Event, told::Update};
 
 /// The subprotocol of these frames.
 pub const SUBPROTOCOL: &str = "tailnet.v1.json";
 
 /// The largest message from a peer.
 pub const MAX_MESSAGE: usize = 128 * 1024;
+
+/// The most reports in one frame.
+pub const MAX_REPORTS: usize = 1024;
 
 /// A message from a peer. The fields are handled in this order.
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +39,9 @@ pub struct Frame {
     /// It is ready for handshakes.
     #[serde(default)]
     pub ready_for_handshake: Vec<Object<Target>>,
+    /// It reports connections to it.
+    #[serde(default, deserialize_with = "reports")]
+    pub report_connections: Vec<(Uuid, Event)>,
 }
 
 /// The node of a peer, kept as the text that it sent.
@@ -125,6 +131,15 @@ pub fn updates(updates: &[Update]) -> String {
     serde_json::to_string(&Updates { peer_updates: updates }).expect("updates have string keys only")
 }
 
+/// The text of a frame that acknowledges reports.
+pub fn acknowledged(ids: &[Uuid]) -> String {
+    #[derive(Serialize)]
+    struct Acknowledged<'a> {
+        acknowledged: &'a [Uuid],
+    }
+    serde_json::to_string(&Acknowledged { acknowledged: ids }).expect("ids have string keys only")
+}
+
 /// The text of an error frame.
 pub fn error(error: &str) -> String {
     #[derive(Serialize)]
@@ -137,6 +152,23 @@ pub fn error(error: &str) -> String {
 /// A field that, when it is there, is an object: not null, which serde would take for absent.
 fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Object::deserialize(deserializer).map(|Object(value)| Some(value))
+}
+
+/// Reports: objects with an id. Who the agent is follows from its token, so a report does not say it.
+fn reports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Uuid, Event)>, D::Error> {
+    let events = Vec::<Event>::deserialize(deserializer)?;
+    if events.len() > MAX_REPORTS {
+        return Err(D::Error::custom(format_args!("{} reports, expected at most {MAX_REPORTS}", events.len())));
+    }
+    let reports = events.into_iter().map(|event| {
+        if let Some(field) = ["agent_id", "agent_name"].into_iter().find(|field| event.contains_key(*field)) {
+            return Err(D::Error::custom(format_args!("a report has a field `{field}`, expected none")));
+        }
+        let id = event.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(|| D::Error::custom("a report without an `id` that is a uuid"))?;
+        Ok((id, event))
+    });
+    reports.collect()
 }
 
 /// A struct that is written as an object: not as an array of its fields, which serde would take too.

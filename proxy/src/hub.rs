@@ -13,24 +13,34 @@ use std::{
 
 use serde_json::value::RawValue;
 use tailnet_wire::Event;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
 
 use crate::{
     batcher::Batcher,
+    binder::Binder,
     fold::Fold,
-    id::SessionId,
+    frame::MAX_REPORTS,
+    handshaker::Handshaker,
+    heartbeater::{Heartbeat, Heartbeater},
+    id::{Identity, SessionId},
     local::Standing,
     metrics::Metrics,
     outbox::Outbox,
+    querier::Querier,
+    reporter::{Report, Reporter},
     request::{BinderRequest, HandshakerRequest, Permit, QuerierRequest, Question, Step, TunnelerRequest},
     store::TokenHash,
+    tunneler::Tunneler,
     wishes::Wish,
+    worker::Role as _,
 };
 
 /// The state of a proxy, shared by all its tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hub {
+    /// The id of this coordinator, for as long as the process lives.
+    pub coordinator: Uuid,
     fold: Mutex<Fold>,
     /// Requests of the binder.
     pub binder: Batcher<SessionId, BinderRequest>,
@@ -40,12 +50,20 @@ pub struct Hub {
     pub handshaker: Batcher<(SessionId, Uuid), HandshakerRequest>,
     /// Requests of the querier.
     pub querier: Batcher<Question, QuerierRequest>,
+    /// Connections of agents.
+    pub heartbeater: Batcher<Uuid, Heartbeat>,
+    /// Reports of agents.
+    pub reporter: Batcher<u64, Report>,
+    /// Room for reports.
+    pub room: Arc<Semaphore>,
     /// What the admin listener shows.
     pub metrics: Metrics,
     registration: watch::Sender<Option<Uuid>>,
     beating: AtomicBool,
     draining: AtomicBool,
     questions: AtomicU64,
+    /// Numbers the reports in the order of their arrival.
+    pub reports: AtomicU64,
 }
 
 /// A session that has begun.
@@ -57,7 +75,36 @@ pub struct Joined {
     pub attached: oneshot::Receiver<()>,
 }
 
+impl Default for Hub {
+    /// With room for the reports of one frame.
+    fn default() -> Self {
+        Self::new(MAX_REPORTS)
+    }
+}
+
 impl Hub {
+    /// A hub without sessions, with room for so many reports.
+    pub fn new(room: usize) -> Self {
+        let metrics = Metrics::default();
+        Self {
+            coordinator: Uuid::new_v4(),
+            fold: Mutex::default(),
+            binder: Batcher::new(metrics.counts(Binder::NAME)),
+            tunneler: Batcher::new(metrics.counts(Tunneler::NAME)),
+            handshaker: Batcher::new(metrics.counts(Handshaker::NAME)),
+            querier: Batcher::new(metrics.counts(Querier::NAME)),
+            heartbeater: Batcher::new(metrics.counts(Heartbeater::NAME)),
+            reporter: Batcher::new(metrics.counts(Reporter::NAME)),
+            room: Arc::new(Semaphore::new(room)),
+            metrics,
+            registration: watch::Sender::default(),
+            beating: AtomicBool::default(),
+            draining: AtomicBool::default(),
+            questions: AtomicU64::default(),
+            reports: AtomicU64::default(),
+        }
+    }
+
     /// Whether new sessions are taken: the proxy is registered, its heartbeats are answered, it does not drain.
     ///
     /// # Errors
@@ -77,6 +124,8 @@ impl Hub {
     /// From now on the end of a session is not told: all of them end with the registration.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.heartbeater.drain();
+        self.reporter.drain();
         self.show_ready();
     }
 
@@ -85,6 +134,12 @@ impl Hub {
         self.binder.idle().await;
         self.tunneler.idle().await; // the binder's last may have woken it
         self.handshaker.idle().await; // and these two the handshaker
+    }
+
+    /// Waits until what is kept of agents is written.
+    pub async fn records_written(&self) {
+        self.heartbeater.idle().await;
+        self.reporter.idle().await;
     }
 
     /// Follows the registration; None: there is none.
@@ -141,7 +196,7 @@ impl Hub {
     }
 
     /// Asks whose token this is. The answer is dropped when Postgres gives none.
-    pub fn authenticate(&self, hash: TokenHash) -> oneshot::Receiver<Option<SessionId>> {
+    pub fn authenticate(&self, hash: TokenHash) -> oneshot::Receiver<Option<Identity>> {
         let (reply, answer) = oneshot::channel();
         let number = self.questions.fetch_add(1, Ordering::Relaxed);
         self.querier.push(Question::Token(number), QuerierRequest::Token { hash, reply });
@@ -247,6 +302,11 @@ impl Hub {
         for (id, dst) in ends {
             fold.commit(*id, *dst, wish);
         }
+    }
+
+    /// The outbox of a session; None: it ended.
+    pub fn outbox(&self, id: SessionId) -> Option<Arc<Outbox>> {
+        self.lock().outbox(id).cloned()
     }
 
     /// A request of a session will never be done.

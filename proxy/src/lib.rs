@@ -17,7 +17,8 @@
 //! Postgres:
 //! - [`coordinator`]: registration, heartbeat, and the answer to any doubt; [`listener`]: the LISTEN connection
 //! - [`batcher`]: natural batching; [`request`]: what is batched; [`bisect`]: finds the bad entry of a batch
-//! - [`worker`]: the loop of all roles; [`binder`], [`tunneler`], [`handshaker`], [`querier`]: the roles
+//! - [`worker`]: the loop of all roles; [`binder`], [`tunneler`], [`handshaker`], [`querier`], [`heartbeater`],
+//!   [`reporter`]: the roles
 //! - [`store`]: the SQL functions, named nowhere else; [`database`]: how connections are made
 //!
 //! Process: [`config`], [`run`], [`metrics`], [`backoff`], [`chain`].
@@ -35,6 +36,7 @@ pub mod database;
 pub mod fold;
 pub mod frame;
 pub mod handshaker;
+pub mod heartbeater;
 pub mod hub;
 pub mod id;
 pub mod listener;
@@ -42,6 +44,7 @@ pub mod local;
 pub mod metrics;
 pub mod outbox;
 pub mod querier;
+pub mod reporter;
 pub mod request;
 pub mod run;
 pub mod server;

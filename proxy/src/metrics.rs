@@ -21,6 +21,19 @@ struct ByRole {
 
 type Count = Counter<u64, AtomicU64>;
 
+/// What became of the requests of one role.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Asked for.
+    pub received: Count,
+    /// Merged into one that waited.
+    pub merged: Count,
+    /// Given back to wait again, because a call failed.
+    pub retried: Count,
+    /// Done.
+    pub written: Count,
+}
+
 /// All metrics of one proxy.
 #[derive(Debug)]
 pub struct Metrics {
@@ -39,6 +52,12 @@ pub struct Metrics {
     pub events: Count,
     /// Registrations, each with a restore of all sessions.
     pub resyncs: Count,
+    /// Rows of connection logs that Postgres says were written.
+    pub log_rows: Count,
+    received: Family<ByRole, Count>,
+    merged: Family<ByRole, Count>,
+    retried: Family<ByRole, Count>,
+    written: Family<ByRole, Count>,
     batches: Family<ByRole, Count>,
     entries: Family<ByRole, Count>,
     failures: Family<ByRole, Count>,
@@ -56,6 +75,11 @@ impl Default for Metrics {
             payloads: Count::default(),
             events: Count::default(),
             resyncs: Count::default(),
+            log_rows: Count::default(),
+            received: Family::default(),
+            merged: Family::default(),
+            retried: Family::default(),
+            written: Family::default(),
             batches: Family::default(),
             entries: Family::default(),
             failures: Family::default(),
@@ -67,13 +91,19 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Shows the batches of a role, also before the first one.
-    pub fn show(&self, role: &'static str) {
+    /// Where a role counts its requests. All that is shown of the role is shown from now on.
+    pub fn counts(&self, role: &'static str) -> Counts {
         let role = ByRole { role };
         for family in [&self.batches, &self.entries, &self.failures] {
             drop(family.get_or_create(&role));
         }
         drop(self.seconds.get_or_create(&role));
+        Counts {
+            received: self.received.get_or_create_owned(&role),
+            merged: self.merged.get_or_create_owned(&role),
+            retried: self.retried.get_or_create_owned(&role),
+            written: self.written.get_or_create_owned(&role),
+        }
     }
 
     /// A batch was committed or failed, after this time.
@@ -103,6 +133,11 @@ impl Metrics {
         registry.register("log_payloads", "NOTIFY payloads received", self.payloads.clone());
         registry.register("log_events", "Events of the log folded", self.events.clone());
         registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
+        registry.register("connection_log_rows", "Rows of connection logs written", self.log_rows.clone());
+        registry.register("requests_received", "Requests to be written", self.received.clone());
+        registry.register("requests_merged", "Requests merged into one that waited", self.merged.clone());
+        registry.register("requests_retried", "Requests that wait again after a failed call", self.retried.clone());
+        registry.register("requests_written", "Requests that are done", self.written.clone());
         registry.register("batches", "Batches sent to Postgres", self.batches.clone());
         registry.register("batch_entries", "Requests in those batches", self.entries.clone());
         registry.register("batch_failures", "Batches that failed, at least in part", self.failures.clone());

@@ -33,6 +33,8 @@ const MAX_ERRORS: usize = 64;
 pub struct Delivery {
     /// At most [`MAX_UPDATES`].
     pub updates: Vec<Update>,
+    /// Reports that are committed.
+    pub acknowledged: Vec<Uuid>,
     /// Texts of error frames.
     pub errors: Vec<String>,
     /// Write the errors, then close.
@@ -41,7 +43,7 @@ pub struct Delivery {
 
 impl Delivery {
     fn is_empty(&self) -> bool {
-        self.updates.is_empty() && self.errors.is_empty() && self.close.is_none()
+        self.updates.is_empty() && self.acknowledged.is_empty() && self.errors.is_empty() && self.close.is_none()
     }
 }
 
@@ -58,6 +60,8 @@ struct Waiting {
     /// The keys of the entries, by first arrival.
     order: BTreeMap<u64, Uuid>,
     arrivals: u64,
+    /// No more than the session has reported: it is not read while it does not take what is written.
+    acknowledged: Vec<Uuid>,
     errors: VecDeque<String>,
     close: Option<Close>,
 }
@@ -105,6 +109,12 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Reports are committed.
+    pub fn acknowledge(&self, ids: &[Uuid]) {
+        self.lock().acknowledged.extend_from_slice(ids);
+        self.wake.notify_one();
+    }
+
     /// A request was wrong.
     pub fn error(&self, text: String) {
         let mut waiting = self.lock();
@@ -125,10 +135,11 @@ impl Outbox {
     pub fn take(&self) -> Delivery {
         let mut waiting = self.lock();
         let errors = waiting.errors.drain(..).collect();
+        let acknowledged = std::mem::take(&mut waiting.acknowledged);
         if waiting.close.is_some() {
-            return Delivery { updates: Vec::new(), errors, close: waiting.close };
+            return Delivery { updates: Vec::new(), acknowledged, errors, close: waiting.close };
         }
-        Delivery { updates: waiting.take_updates(), errors, close: None }
+        Delivery { updates: waiting.take_updates(), acknowledged, errors, close: None }
     }
 
     /// Waits until something is to be written, and takes it. Nothing is lost when the future is dropped.

@@ -7,7 +7,7 @@ use crate::{
     batcher::Batcher,
     bisect::Bisect,
     hub::Hub,
-    id::SessionId,
+    id::Identity,
     request::{QuerierRequest, Question},
     store::{Store, StoreError, TokenHash},
     worker::{Outcome, Role},
@@ -61,7 +61,7 @@ impl Role for Querier {
 /// Not tried again: who waits for the answer tries again itself, when the replies are dropped.
 async fn authenticate(
     store: &mut Store,
-    tokens: Vec<(TokenHash, oneshot::Sender<Option<SessionId>>)>,
+    tokens: Vec<(TokenHash, oneshot::Sender<Option<Identity>>)>,
 ) -> Result<(), StoreError> {
     if tokens.is_empty() {
         return Ok(());

@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use crate::{batcher::Request, id::SessionId, store::TokenHash, wishes::Wish};
+use crate::{
+    batcher::Request,
+    id::{Identity, SessionId},
+    store::TokenHash,
+    wishes::Wish,
+};
 
 /// Held by a request for as long as it waits: a session that asks faster than Postgres answers runs out of them, and
 /// is not read meanwhile.
@@ -74,7 +79,7 @@ pub enum QuerierRequest {
         /// All that is known of the token.
         hash: TokenHash,
         /// The session that it may open; None: the token is no good. Dropped: Postgres did not answer.
-        reply: oneshot::Sender<Option<SessionId>>,
+        reply: oneshot::Sender<Option<Identity>>,
     },
     /// The page behind this key.
     Page {

@@ -11,8 +11,10 @@ use crate::{
     config::Config,
     coordinator::Coordinator,
     handshaker::Handshaker,
+    heartbeater::Heartbeater,
     hub::Hub,
     querier::Querier,
+    reporter::Reporter,
     server::{self, Server},
     session::Options,
     tunneler::Tunneler,
@@ -62,7 +64,7 @@ impl Proxy {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { config, public, admin } = self;
         let (name, workers) = (config.name(), config.workers());
-        let hub = Arc::new(Hub::default());
+        let hub = Arc::new(Hub::new(config.report_queue));
         let database = config.database_url.clone().named(&name);
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -70,12 +72,14 @@ impl Proxy {
         let coordinator = tokio::spawn(coordinator.run(closing.clone()));
 
         let tasks = TaskTracker::new();
-        let batch_limit = usize::from(config.batch_limit);
-        let shop = Workshop { hub: Arc::clone(&hub), database, batch_limit, stop: stop.clone() };
-        shop.hire(&Querier, workers.querier, &tasks);
-        shop.hire(&Binder, workers.binder, &tasks);
-        shop.hire(&Tunneler, workers.tunneler, &tasks);
-        shop.hire(&Handshaker, workers.handshaker, &tasks);
+        let shop = Workshop { hub: Arc::clone(&hub), database, stop: stop.clone() };
+        shop.hire(&Querier, workers.querier, config.batching(), &tasks);
+        shop.hire(&Binder, workers.binder, config.batching(), &tasks);
+        shop.hire(&Tunneler, workers.tunneler, config.batching(), &tasks);
+        shop.hire(&Handshaker, workers.handshaker, config.batching(), &tasks);
+        // One connection each: what they write is sorted, and two batches at once would only wait for each other.
+        shop.hire(&Heartbeater, 1, config.heartbeat_batching(), &tasks);
+        shop.hire(&Reporter, 1, config.report_batching(), &tasks);
 
         let sessions = TaskTracker::new();
         let server = Server {
@@ -97,6 +101,8 @@ impl Proxy {
                 tracing::error!(%error, "the coordinator failed");
             }
             sessions.wait().await;
+            // That all agents are disconnected by now, and what they reported.
+            hub.records_written().await;
         };
         if timeout(config.drain_time, drain).await.is_err() {
             tracing::warn!(waiting = sessions.len(), "drain time is over");

@@ -12,7 +12,7 @@ use axum::{
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::{auth, hub::Hub, id::SessionId, session, upgrade::Upgrade};
+use crate::{auth, hub::Hub, id::Identity, session, upgrade::Upgrade};
 
 /// Who waits longer for the answer to its token gets 503.
 const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ impl Server {
             .with_state(self)
     }
 
-    async fn authenticate(&self, token: &str) -> Result<SessionId, Response<Body>> {
+    async fn authenticate(&self, token: &str) -> Result<Identity, Response<Body>> {
         let answer = timeout(AUTHENTICATE_TIMEOUT, self.hub.authenticate(auth::hash(token))).await;
         match answer {
             Ok(Ok(Some(id))) => Ok(id),
@@ -67,13 +67,13 @@ async fn accept(server: Server, request: Request) -> Result<Response<Body>, Resp
         unauthorized("expected a token in Authorization: Bearer <token>, or in the subprotocol bearer.<token>\n")
     })?;
     server.hub.ready().map_err(unavailable)?;
-    let id = server.authenticate(token).await?;
+    let identity = server.authenticate(token).await?;
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
     let Server { hub, sessions, options } = server;
     sessions.spawn(async move {
         match socket.await {
-            Ok(socket) => session::run(socket, hub, id, options).await,
+            Ok(socket) => session::run(socket, hub, identity, options).await,
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });

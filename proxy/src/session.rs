@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tailnet_wire::Role;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -21,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     close::Close,
     frame::{self, Fault, Frame},
+    heartbeater::Heartbeat,
     hub::{Hub, Joined},
-    id::SessionId,
+    id::{Identity, SessionId},
     outbox::{Delivery, Outbox},
     upgrade::Socket,
     wishes::Wish,
@@ -47,9 +49,9 @@ pub struct Options {
 }
 
 /// Serves a websocket that has just opened, to its end.
-pub async fn run(mut socket: Socket, hub: Arc<Hub>, id: SessionId, options: Options) {
-    match hub.join(id) {
-        Some(joined) => Session::new(socket, hub, id, joined, options).run().await,
+pub async fn run(mut socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) {
+    match hub.join(identity.id) {
+        Some(joined) => Session::new(socket, hub, identity, joined, options).run().await,
         // A newer session of its peer is here already.
         None => close(&mut socket, Close::Superseded, options.ping_interval).await,
     }
@@ -61,9 +63,12 @@ struct Session {
     socket: Socket,
     hub: Arc<Hub>,
     id: SessionId,
+    role: Role,
     outbox: Arc<Outbox>,
     /// Pending until Postgres knows of the session: no request is read before, so that all come after it.
     attached: Option<oneshot::Receiver<()>>,
+    /// Postgres has known of it.
+    connected: bool,
     waiting: Arc<Semaphore>,
     /// A frame for which there are not permits enough.
     stalled: Option<Frame>,
@@ -88,13 +93,15 @@ enum End {
 
 impl Session {
     /// A session that has joined the hub.
-    fn new(socket: Socket, hub: Arc<Hub>, id: SessionId, joined: Joined, options: Options) -> Self {
+    fn new(socket: Socket, hub: Arc<Hub>, identity: Identity, joined: Joined, options: Options) -> Self {
+        let Identity { id, role } = identity;
         let Options { ping_interval, shutdown } = options;
         let mut ping = interval_at(Instant::now() + ping_interval, ping_interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, attached) = (joined.outbox, Some(joined.attached));
         let waiting = Arc::new(Semaphore::new(MAX_WAITING));
-        Self { socket, hub, id, outbox, attached, waiting, stalled: None, ping, unanswered: 0, shutdown }
+        let (connected, stalled, unanswered) = (false, None, 0);
+        Self { socket, hub, id, role, outbox, attached, connected, waiting, stalled, ping, unanswered, shutdown }
     }
 
     async fn run(mut self) {
@@ -102,6 +109,10 @@ impl Session {
         tracing::debug!(id = %self.id, ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);
+        // Who was superseded is connected all the same; who never attached was never connected.
+        if self.connected && !matches!(end, End::Closed(Close::Superseded)) {
+            self.beat(Heartbeat::gone());
+        }
         let patience = self.patience();
         match end {
             End::Gone | End::Silent => {}
@@ -129,10 +140,12 @@ impl Session {
                         self.deliver(delivery).await?;
                         return Err(End::Gone);
                     }
+                    self.connected = true;
+                    self.beat(Heartbeat::connected());
                 }
-                permit = permit(&self.waiting, self.stalled.as_ref()) => {
+                (permit, room) = permits(&self.waiting, &self.hub.room, self.stalled.as_ref()) => {
                     if let Some(frame) = self.stalled.take() {
-                        self.handle(frame, permit).await?;
+                        self.handle(frame, permit, room).await?;
                     }
                 }
                 message = self.socket.next(), if reading => {
@@ -159,14 +172,30 @@ impl Session {
                 Ok(())
             }
             Some(Ok(Message::Binary(_))) => Err(End::Fault(Fault::binary())),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Ok(Message::Pong(_))) => {
+                self.beat(Heartbeat::heard());
+                Ok(())
+            }
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(()),
             Some(Err(SocketError::Capacity(_))) => Err(End::Fault(Fault::too_large())),
             Some(Err(SocketError::Utf8(_))) => Err(End::Fault(Fault::not_utf8())),
             Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
         }
     }
 
-    async fn handle(&mut self, frame: Frame, permit: OwnedSemaphorePermit) -> Result<(), End> {
+    async fn handle(
+        &mut self,
+        frame: Frame,
+        permit: OwnedSemaphorePermit,
+        room: OwnedSemaphorePermit,
+    ) -> Result<(), End> {
+        if !frame.report_connections.is_empty() {
+            if self.role != Role::Agent {
+                let error = format!("report_connections is refused: a {} does not send it, only an agent", self.role);
+                return Err(End::Fault(Fault { error, close: Close::Policy }));
+            }
+            self.hub.report(self.id, frame.report_connections, &Arc::new(room));
+        }
         let (hub, id, permit) = (&self.hub, self.id, Arc::new(permit));
         if let Some(update) = frame.update_self {
             hub.announce(id, update.node, Arc::clone(&permit));
@@ -202,6 +231,9 @@ impl Session {
             self.write(Message::text(frame::updates(&delivery.updates))).await?;
             self.hub.metrics.updates.inc_by(delivery.updates.len() as u64);
         }
+        if !delivery.acknowledged.is_empty() {
+            self.write(Message::text(frame::acknowledged(&delivery.acknowledged))).await?;
+        }
         for error in &delivery.errors {
             self.write(Message::text(frame::error(error))).await?;
         }
@@ -212,6 +244,13 @@ impl Session {
         match timeout(self.patience(), self.socket.send(message)).await {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),
+        }
+    }
+
+    /// Only the connections of agents are kept.
+    fn beat(&self, heartbeat: Heartbeat) {
+        if self.role == Role::Agent {
+            self.hub.beat(self.id.peer, heartbeat);
         }
     }
 
@@ -229,15 +268,18 @@ async fn attached(attached: &mut Option<oneshot::Receiver<()>>) -> Result<(), on
     }
 }
 
-/// A permit for all requests of the frame; pending when there is none.
-async fn permit(waiting: &Arc<Semaphore>, frame: Option<&Frame>) -> OwnedSemaphorePermit {
-    match frame {
-        Some(frame) => {
-            let requests = u32::try_from(frame.requests().min(MAX_WAITING)).expect("at most MAX_WAITING");
-            Arc::clone(waiting).acquire_many_owned(requests).await.expect("the semaphore is never closed")
-        }
-        None => std::future::pending().await,
-    }
+/// A permit for all requests of the frame, and room for its reports; pending when there is none.
+async fn permits(
+    waiting: &Arc<Semaphore>,
+    room: &Arc<Semaphore>,
+    frame: Option<&Frame>,
+) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+    let Some(frame) = frame else { return std::future::pending().await };
+    let acquire = async |semaphore: &Arc<Semaphore>, count: usize| {
+        let count = u32::try_from(count).expect("the counts are bounded");
+        Arc::clone(semaphore).acquire_many_owned(count).await.expect("the semaphores are never closed")
+    };
+    (acquire(waiting, frame.requests().min(MAX_WAITING)).await, acquire(room, frame.report_connections.len()).await)
 }
 
 /// Closes the websocket in such a way that the peer sees the reason.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{
     Client, Row, Statement,
     error::SqlState,
-    types::{FromSqlOwned, ToSql},
+    types::{FromSqlOwned, Json, ToSql},
 };
 use uuid::Uuid;
 
@@ -17,7 +17,9 @@ use crate::{
     bisect::{Failure, Fault},
     chain::Chain,
     database::Database,
-    id::SessionId,
+    heartbeater::Ages,
+    id::{Identity, SessionId},
+    reporter::Event,
 };
 
 /// The SHA-256 of a token: all that leaves the proxy of it.
@@ -37,12 +39,15 @@ pub enum StoreError {
         /// Why.
         source: tokio_postgres::Error,
     },
+    /// The extension knows roles that this proxy does not.
+    #[error("cannot use what the extension says")]
+    Role(#[source] tailnet_wire::role::UnknownRole),
 }
 
 impl Failure for StoreError {
     fn fault(&self) -> Fault {
         let source = match self {
-            Self::Connect(_) => return Fault::Failed,
+            Self::Connect(_) | Self::Role(_) => return Fault::Failed,
             Self::Call { source, .. } => source,
         };
         match source.code() {
@@ -55,7 +60,7 @@ impl Failure for StoreError {
     }
 
     fn reason(&self) -> String {
-        let (Self::Connect(source) | Self::Call { source, .. }) = self;
+        let (Self::Connect(source) | Self::Call { source, .. }) = self else { return self.to_string() };
         source.as_db_error().map_or_else(|| source.to_string(), |error| error.message().to_owned())
     }
 }
@@ -125,20 +130,21 @@ impl Store {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<SessionId>>, StoreError> {
+    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<Identity>>, StoreError> {
         let function = "authenticate";
-        let sql = "SELECT ordinal, peer_id, session FROM tailnet.authenticate($1)";
+        let sql = "SELECT ordinal, peer_id, session, role FROM tailnet.authenticate($1)";
         let rows = self.rows(function, sql, &[&hashes]).await?;
-        let mut sessions = vec![None; hashes.len()];
+        let mut identities = vec![None; hashes.len()];
         for row in rows {
             let ordinal: i32 = column(&row, function, 0)?;
             let id = SessionId { peer: column(&row, function, 1)?, number: column(&row, function, 2)? };
+            let role = column::<String>(&row, function, 3)?.parse().map_err(StoreError::Role)?;
             let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
-            if let Some(place) = index.and_then(|index| sessions.get_mut(index)) {
-                *place = Some(id);
+            if let Some(place) = index.and_then(|index| identities.get_mut(index)) {
+                *place = Some(Identity { id, role });
             }
         }
-        Ok(sessions)
+        Ok(identities)
     }
 
     /// Opens sessions.
@@ -231,6 +237,39 @@ impl Store {
     /// When the call fails.
     pub async fn view_peers(&mut self, registration: Uuid, afters: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
         self.ends("view_peers", "SELECT tailnet.view_peers($1, $2, $3, $4)", registration, afters).await
+    }
+
+    /// Writes when agents were connected. The database counts the ages back from its own clock: no time of this
+    /// machine reaches a table.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn update_agent_connections(
+        &mut self,
+        coordinator: Uuid,
+        agents: &[Uuid],
+        ages: &[Ages],
+    ) -> Result<(), StoreError> {
+        const SQL: &str = "
+            SELECT count(*) FROM tailnet.update_agent_connections(
+                $1,
+                ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($2::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
+                ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($3::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
+                ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($4::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
+                array_fill($5::uuid, ARRAY[cardinality($1)]))";
+        let column = |part: fn(&Ages) -> Option<f64>| ages.iter().map(part).collect::<Vec<_>>();
+        let (first, last, gone) = (column(|a| a.first), column(|a| a.last), column(|a| a.gone));
+        self.call("update_agent_connections", SQL, &[&agents, &first, &last, &gone, &coordinator]).await
+    }
+
+    /// Writes events of connections. Returns the number of rows written: events of one connection are one row.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn upsert_connection_logs(&mut self, events: &[&Event]) -> Result<u64, StoreError> {
+        let rows: i32 =
+            self.get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1)", &[&Json(events)]).await?;
+        Ok(u64::try_from(rows).unwrap_or_default())
     }
 
     async fn sessions(

@@ -1,6 +1,11 @@
 //! The loop that all roles share: take a batch, call Postgres, give back what failed.
 
-use std::{future::Future, hash::Hash, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -23,6 +28,9 @@ pub trait Role: Send + 'static {
     type Request: Request + Send + 'static;
     /// Its name in logs, metrics and `application_name`.
     const NAME: &'static str;
+    /// Whether a call counts only under the current registration. Others need none, and do no harm when they are
+    /// committed late or twice.
+    const FENCED: bool = true;
 
     /// Where its requests wait.
     fn batcher(hub: &Hub) -> &Batcher<Self::Key, Self::Request>;
@@ -59,18 +67,25 @@ pub struct Workshop {
     pub hub: Arc<Hub>,
     /// Each worker has a connection of its own.
     pub database: Database,
-    /// The most requests of a batch.
-    pub batch_limit: usize,
     /// Ends the workers.
     pub stop: CancellationToken,
 }
 
+/// How the requests of a role become batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    /// The most requests of a batch.
+    pub limit: usize,
+    /// How long a request that is not urgent waits for others.
+    pub linger: Duration,
+}
+
 impl Workshop {
     /// Starts the workers of a role.
-    pub fn hire<R: Role + Clone + Sync>(&self, role: &R, workers: usize, tasks: &TaskTracker) {
-        self.hub.metrics.show(R::NAME);
+    pub fn hire<R: Role + Clone + Sync>(&self, role: &R, workers: usize, batching: Batching, tasks: &TaskTracker) {
         for _ in 0..workers {
-            let worker = Worker { role: role.clone(), shop: self.clone(), store: None, backoff: Backoff::default() };
+            let (role, shop) = (role.clone(), self.clone());
+            let worker = Worker { role, shop, batching, store: None, backoff: Backoff::default() };
             let stop = self.stop.clone();
             tasks.spawn(async move { stop.run_until_cancelled(worker.work()).await });
         }
@@ -80,6 +95,7 @@ impl Workshop {
 struct Worker<R> {
     role: R,
     shop: Workshop,
+    batching: Batching,
     store: Option<Store>,
     backoff: Backoff,
 }
@@ -88,8 +104,8 @@ impl<R: Role + Sync> Worker<R> {
     async fn work(mut self) {
         let mut current = self.shop.hub.registration();
         loop {
-            let registered = current.wait_for(Option::is_some).await.map(|registration| *registration);
-            let Ok(Some(registration)) = registered else { return };
+            let registered = current.wait_for(|current| current.is_some() || !R::FENCED).await;
+            let Ok(registration) = registered.map(|registration| registration.unwrap_or_default()) else { return };
             if let Err(error) = connect::<R>(&mut self.store, &self.shop.database).await {
                 tracing::warn!(role = R::NAME, error = %Chain(&error), "no connection");
                 self.backoff.wait().await;
@@ -97,9 +113,9 @@ impl<R: Role + Sync> Worker<R> {
             }
             let batcher = R::batcher(&self.shop.hub);
             let batch = tokio::select! {
-                batch = batcher.take(self.shop.batch_limit) => batch,
+                batch = batcher.take(self.batching.limit, self.batching.linger) => batch,
                 // Requests wait, and grow together, while there is no registration.
-                _ = current.changed() => continue,
+                _ = current.changed(), if R::FENCED => continue,
             };
             self.call(registration, batch).await;
         }
@@ -120,9 +136,11 @@ impl<R: Role + Sync> Worker<R> {
                 Fault::Failed | Fault::Refused => {}
                 Fault::Unregistered => hub.doubt(registration),
                 Fault::Unknown => {
-                    // It may still be committed, after what comes next: only a new registration fences it.
                     self.store = None;
-                    hub.doubt(registration);
+                    // It may still be committed, after what comes next: only a new registration fences it.
+                    if R::FENCED {
+                        hub.doubt(registration);
+                    }
                 }
             }
         }

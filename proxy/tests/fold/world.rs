@@ -1,6 +1,6 @@
 //! Two proxies on one database, with a few peers: every step that can happen to them, in any order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tailnet_proxy::{
@@ -335,11 +335,11 @@ impl World {
         let hub = &proxy.hub;
         let work =
             match role {
-                0 => hub.binder.take(limit).now_or_never().map(|batch| {
+                0 => hub.binder.take(limit, Duration::ZERO).now_or_never().map(|batch| {
                     Work::Binder(batch.into_iter().map(|(id, request)| prepare(hub, id, request)).collect())
                 }),
-                1 => hub.tunneler.take(limit).now_or_never().map(Work::Tunneler),
-                _ => hub.querier.take(limit).now_or_never().map(Work::Querier),
+                1 => hub.tunneler.take(limit, Duration::ZERO).now_or_never().map(Work::Tunneler),
+                _ => hub.querier.take(limit, Duration::ZERO).now_or_never().map(Work::Querier),
             };
         let Some(work) = work else { return false };
         self.flights.push(Flight { proxy: at, registration, work });
