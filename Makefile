@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless lint clean
+.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless bench-writes lint clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -68,10 +68,13 @@ test-isolation: install ## Run the races (pg_isolation_regress)
 bless: install ## Take what the SQL and isolation tests print as expected
 	@tests/run bless
 
+bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
+	@tests/measure bench-writes
+
 lint: deps-lint ## Check format, clippy and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
-	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/install tests/run tests/stack .ci/run
+	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/install tests/measure tests/run tests/stack .ci/run
 
 clean: ## Stop and remove everything that was made here: clusters, builds, .data
 	@[ ! -d .data ] || tests/stack down cluster .data
