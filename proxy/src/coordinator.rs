@@ -71,7 +71,7 @@ impl Coordinator {
         while !stop.is_cancelled() {
             let begun = Instant::now();
             let Err(doubt) = self.registration(&stop).await else { return };
-            tracing::warn!(error = &doubt as &dyn std::error::Error, "registration given up");
+            tracing::warn!(error = %Chain(&doubt), "registration given up");
             if begun.elapsed() > STEADY {
                 backoff.reset();
             }
@@ -98,10 +98,7 @@ impl Coordinator {
         if stood.is_ok()
             && let Err(error) = store.close_coordinator(registration).await
         {
-            tracing::warn!(
-                error = %Chain(&error),
-                "sessions are lost only when the registration expires"
-            );
+            tracing::warn!(error = %Chain(&error), "sessions are lost only when the registration expires");
         }
         stood
     }

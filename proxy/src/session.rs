@@ -218,7 +218,8 @@ impl Session {
     /// The goodbye is answered when Postgres has it. Until then the peer is told nothing more.
     async fn disconnect(&mut self) -> End {
         let Some(committed) = self.hub.disconnect(self.id) else {
-            return End::Closed(Close::Superseded);
+            // It ended already: the outbox says why.
+            return self.outbox.take().close.map_or(End::Gone, End::Closed);
         };
         tokio::select! {
             _ = committed => End::Closed(Close::Goodbye),
