@@ -68,7 +68,7 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>)
     let args = [to_pg(turn.coordinator).into(), uuid_array(ids).into(), numbers.into(), digests.into(), texts.into()];
     let changed = rows(BIND, &args, |row| row.id(1))?;
     let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.id, node)).collect();
-    turn.fanout.to_partners(&changed, |place| {
+    turn.fanout.tell_partners(&changed, |place| {
         let id = changed[place];
         let (digest, node) = nodes[&id].clone();
         Event::Changed { id, binding: Binding::Ok { digest, node } }

@@ -14,7 +14,7 @@ use crate::{
     turn,
 };
 
-/// How often a proxy beats, in seconds. The proxy keeps this time, see its `lifecycle` module.
+/// How often a proxy beats, in seconds. The proxy keeps this time, see its `coordinator` module.
 const HEARTBEAT_S: f64 = 2.0;
 
 /// A beat that comes later than this after the one before was late.
@@ -127,7 +127,7 @@ fn end(id: Uuid) -> Result<usize, Error> {
     run(FORGET, &[to_pg(id).into()])?;
     let lost: Vec<Uuid> = peers.iter().filter(|(_, bound)| *bound).map(|(id, _)| *id).collect();
     let mut fanout = Fanout::default();
-    fanout.to_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
+    fanout.tell_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
     fanout.send()?;
     Ok(peers.len())
 }

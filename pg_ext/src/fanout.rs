@@ -37,19 +37,19 @@ pub struct Fanout {
 
 impl Fanout {
     /// Adds an event for one coordinator.
-    pub fn to(&mut self, coordinator: Uuid, event: Event) {
+    pub fn tell(&mut self, coordinator: Uuid, event: Event) {
         self.events.entry(coordinator).or_default().push(event);
     }
 
     /// Adds an event about each peer, for the coordinators of its tunnel partners.
-    pub fn to_partners(&mut self, peers: &[Uuid], event: impl Fn(usize) -> Event) -> Result<(), Error> {
+    pub fn tell_partners(&mut self, peers: &[Uuid], event: impl Fn(usize) -> Event) -> Result<(), Error> {
         if peers.is_empty() {
             return Ok(());
         }
         let interested =
             rows(INTERESTED, &[uuid_array(peers.iter().copied()).into()], |row| Ok((row.place(1)?, row.id(2)?)))?;
         for (place, coordinator) in interested {
-            self.to(coordinator, event(place));
+            self.tell(coordinator, event(place));
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ fn ready_for_handshake(
                 let error = format!("ready_for_handshake for {dst} is refused: there is no tunnel with it");
                 turn.answer(Event::Refused { id: src.id, session: src.number, error, fatal: false });
             } else if let Some(coordinator) = coordinator {
-                turn.fanout.to(coordinator, Event::Ready { src: src.id, dst });
+                turn.fanout.tell(coordinator, Event::Ready { src: src.id, dst });
                 told += 1;
             }
         }

@@ -43,7 +43,7 @@ fn revoke_peer(peer: Option<pgrx::Uuid>) -> bool {
         }
         let mut fanout = Fanout::default();
         for (session, coordinator) in rows(LIVE, &[to_pg(id).into()], |row| Ok((row.get(1)?, row.id(2)?)))? {
-            fanout.to(coordinator, Event::Ended { id, session, why: Ending::Revoked });
+            fanout.tell(coordinator, Event::Ended { id, session, why: Ending::Revoked });
         }
         disconnect(&mut fanout, &[id])?;
         // Nobody can open these again, so they would wait for a peer that never returns.

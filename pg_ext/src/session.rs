@@ -129,7 +129,7 @@ fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessio
         let mut turn = Turn::take(registration, &ids(&batch))?;
         let ended = rows(LOSE, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.get::<bool>(2)?)))?;
         let lost: Vec<Uuid> = ended.iter().filter(|(_, bound)| *bound).map(|(id, _)| *id).collect();
-        turn.fanout.to_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
+        turn.fanout.tell_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
         turn.end(ended.len())
     })
 }
@@ -148,7 +148,7 @@ fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, 
 /// Deletes peers and the tunnels that they opened, and tells their partners. Under the lock.
 pub fn disconnect(fanout: &mut crate::fanout::Fanout, peers: &[Uuid]) -> Result<(), Error> {
     // Who must hear it is known only while the tunnels stand.
-    fanout.to_partners(peers, |place| Event::Disconnected { id: peers[place] })?;
+    fanout.tell_partners(peers, |place| Event::Disconnected { id: peers[place] })?;
     run(DELETE_OUTBOUND, &[uuid_array(peers.iter().copied()).into()])?;
     run(DELETE_PEERS, &[uuid_array(peers.iter().copied()).into()])?;
     Ok(())
@@ -177,7 +177,7 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
             if let (Some(old), Some(holder)) = (session, coordinator)
                 && old != new.number
             {
-                turn.fanout.to(holder, Event::Ended { id, session: old, why: Ending::Superseded });
+                turn.fanout.tell(holder, Event::Ended { id, session: old, why: Ending::Superseded });
             }
             attached.push(new);
         }

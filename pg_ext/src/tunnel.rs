@@ -162,7 +162,7 @@ fn tell_opened(fanout: &mut Fanout, opened: &[(Uuid, Uuid)]) -> Result<(), Error
                 held.iter().map(|dst| Far { id: *dst, binding: None }).collect()
             };
             let src_binding = if held.is_empty() { None } else { source.and_then(|end| end.binding.clone()) };
-            fanout.to(coordinator, Event::Opened { src, src_binding, dsts });
+            fanout.tell(coordinator, Event::Opened { src, src_binding, dsts });
         }
     }
     Ok(())
@@ -175,7 +175,7 @@ pub fn tell_closed(fanout: &mut Fanout, closed: &[(Uuid, Uuid)]) -> Result<(), E
         let holder = ends.get(&src).and_then(|end| end.coordinator);
         for (coordinator, held) in by_coordinator(&ends, &dsts, holder) {
             let dsts = if holder == Some(coordinator) { dsts.clone() } else { held };
-            fanout.to(coordinator, Event::Closed { src, dsts });
+            fanout.tell(coordinator, Event::Closed { src, dsts });
         }
     }
     Ok(())

@@ -144,7 +144,7 @@ impl Turn {
 
     /// Adds an event for the acting coordinator itself.
     pub fn answer(&mut self, event: tailnet_wire::Event) {
-        self.fanout.to(self.coordinator, event);
+        self.fanout.tell(self.coordinator, event);
     }
 
     /// Sends what must be told, and returns the count as SQL has it.
