@@ -73,7 +73,7 @@ bench-writes: install ## Measure heartbeats and connection logs (12 minutes); se
 
 lint: deps-lint ## Check format, clippy and the shell scripts
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
+	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
 	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/install tests/measure tests/run tests/stack .ci/run
 
 clean: ## Stop and remove everything that was made here: clusters, builds, .data
