@@ -1,5 +1,6 @@
--- When agents were connected. One narrow row an agent, written at every heartbeat of it: no index but the key, and room
--- in each page, so that heartbeats are HOT. What a heartbeat changes comes last: WAL has no bytes for an unchanged front.
+-- When agents were connected. One narrow row an agent, written at every heartbeat of it: no index but the key, and room in
+-- each page for a second version of all its rows, so that heartbeats are HOT: agents that connected together are in one
+-- page, and beat together. What a heartbeat changes comes last: WAL has no bytes for an unchanged front.
 
 CREATE TABLE tailnet_private.agent_connections (
     agent_id uuid PRIMARY KEY REFERENCES tailnet_private.identities ON DELETE CASCADE,
@@ -8,7 +9,7 @@ CREATE TABLE tailnet_private.agent_connections (
     coordinator_id uuid,
     last_connected_at timestamptz,
     updated_at timestamptz NOT NULL
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 45);
 COMMENT ON TABLE tailnet_private.agent_connections IS 'When each agent was connected; each column only ever moves one way, so the order of writes does not matter';
 COMMENT ON COLUMN tailnet_private.agent_connections.agent_id IS 'The agent';
 COMMENT ON COLUMN tailnet_private.agent_connections.first_connected_at IS 'Earliest connect; NULL: none was reported';
@@ -61,14 +62,25 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a time is infinite, expected a time or NULL';
     END IF;
     -- Rows of new agents first, so that the rest is one plain UPDATE: ON CONFLICT DO UPDATE locks each row, and a lock is
-    -- a WAL record of its own. All in key order, so that two batches never wait for each other crosswise.
-    INSERT INTO tailnet_private.agent_connections (agent_id, updated_at)
-    SELECT i.id, clock_timestamp()
-    FROM (SELECT DISTINCT u.agent FROM unnest($1) u(agent)
-          WHERE NOT EXISTS (SELECT FROM tailnet_private.agent_connections c WHERE c.agent_id = u.agent)) q
-    JOIN tailnet_private.identities i ON i.id = q.agent AND i.role = 'agent'
+    -- a WAL record of its own. They are whole at once: an update that follows would take the room for heartbeats from its
+    -- page. All in key order, so that two batches never wait for each other crosswise.
+    RETURN QUERY
+    INSERT INTO tailnet_private.agent_connections (
+        agent_id, first_connected_at, last_connected_at, disconnected_at, coordinator_id, updated_at)
+    SELECT i.id, e.first, e.last, e.gone, e.coordinator, clock_timestamp()
+    FROM (
+        SELECT q.agent, min(q.first) AS first, max(q.last) AS last, max(q.gone) AS gone,
+               (array_agg(q.coordinator ORDER BY q.last DESC, q.coordinator DESC NULLS LAST)
+                FILTER (WHERE q.last IS NOT NULL))[1] AS coordinator
+        FROM unnest($1, $2, $3, $4, $5) q(agent, first, last, gone, coordinator)
+        WHERE NOT EXISTS (SELECT FROM tailnet_private.agent_connections c WHERE c.agent_id = q.agent)
+        GROUP BY q.agent
+    ) e
+    JOIN tailnet_private.identities i ON i.id = e.agent AND i.role = 'agent'
     ORDER BY i.id
-    ON CONFLICT (agent_id) DO NOTHING;
+    ON CONFLICT (agent_id) DO NOTHING
+    RETURNING agent_id;
+    -- What was just made has nothing to change.
     RETURN QUERY
     UPDATE tailnet_private.agent_connections c SET
         first_connected_at = LEAST(c.first_connected_at, e.first),
