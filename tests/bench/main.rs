@@ -73,18 +73,15 @@ async fn measure(options: &Options) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     // What is dropped ends its processes.
-    let report = tokio::select! {
-        report = phases(usize::from(options.rounds)) => report?,
+    tokio::select! {
+        done = phases(options) => done,
         _ = terminate.recv() => bail!("stopped"),
         _ = interrupt.recv() => bail!("stopped"),
-    };
-    section::write(&options.markdown, &report.to_string())?;
-    report.write_json(&options.json)?;
-    eprintln!("written: {} and {}", options.markdown.display(), options.json.display());
-    Ok(())
+    }
 }
 
-async fn phases(rounds: usize) -> Result<Report> {
+async fn phases(options: &Options) -> Result<()> {
+    let rounds = usize::from(options.rounds);
     let steps = contest::steps(rounds, heartbeats::WAYS.len()) + contest::steps(rounds, logs::WAYS.len());
     let progress = Progress::new(steps + 2 * steady::BEATS as usize + history::STEPS + fleet::STEPS);
     progress.phase("a network with 32,000 agents");
@@ -98,9 +95,18 @@ async fn phases(rounds: usize) -> Result<Report> {
     let steady = [steady::run(&world, &progress, false).await?, steady::run(&world, &progress, true).await?];
     progress.phase("ten million connections");
     let history = history::run(&world, &progress).await?;
+    let mut report = Report { machine, rounds, heartbeats, logs, steady, history, fleet: None };
+    // The fleet needs most of the machine: what is measured by now is kept whatever becomes of it.
+    write(options, &report)?;
     progress.phase("32,000 agents on two proxies");
-    let fleet = fleet::run(&world, &progress).await?;
+    report.fleet = fleet::run(&world, &progress).await?;
     progress.finish();
-    world.database.drop().await?;
-    Ok(Report { machine, rounds, heartbeats, logs, steady, history, fleet })
+    write(options, &report)?;
+    eprintln!("written: {} and {}", options.markdown.display(), options.json.display());
+    world.database.drop().await
+}
+
+fn write(options: &Options, report: &Report) -> Result<()> {
+    section::write(&options.markdown, &report.to_string())?;
+    report.write_json(&options.json)
 }
