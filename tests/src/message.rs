@@ -9,6 +9,8 @@ use uuid::Uuid;
 /// What a peer asks of its proxy. Any of the fields may be set in one frame.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Request {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    report_connections: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     update_self: Option<UpdateSelf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +60,11 @@ impl Request {
     /// Tells each of `ids` that this peer is ready for a handshake.
     pub fn ready_for_handshake(ids: &[Uuid]) -> Self {
         Self::default().and_ready_for_handshake(ids)
+    }
+
+    /// Reports connections.
+    pub fn report_connections(reports: &[Value]) -> Self {
+        Self { report_connections: reports.to_vec(), ..Self::default() }
     }
 
     /// Announces a node in the same frame.
@@ -132,6 +139,8 @@ pub const MAX_UPDATES: usize = 1024;
 pub enum Message {
     /// `peer_updates`.
     Updates(Vec<Update>),
+    /// `acknowledged`: reports of this peer that are committed.
+    Acknowledged(Vec<Uuid>),
     /// `error`.
     Error(String),
     /// The websocket ended. No code: without a close frame.
@@ -147,6 +156,7 @@ pub enum Message {
 #[serde(deny_unknown_fields, untagged)]
 enum Frame {
     Updates { peer_updates: Vec<Update> },
+    Acknowledged { acknowledged: Vec<Uuid> },
     Error { error: String },
 }
 
@@ -154,7 +164,7 @@ impl Message {
     /// Reads a text frame of the proxy. Strict, because it is the proxy that is under test.
     ///
     /// # Errors
-    /// When the frame is neither of the two documented ones, or has more than [`MAX_UPDATES`].
+    /// When the frame is none of the documented ones, or has more than [`MAX_UPDATES`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         Ok(match serde_json::from_str(text)? {
             Frame::Updates { peer_updates } if peer_updates.len() > MAX_UPDATES => {
@@ -162,6 +172,7 @@ impl Message {
                 return Err(serde::de::Error::custom(error));
             }
             Frame::Updates { peer_updates } => Self::Updates(peer_updates),
+            Frame::Acknowledged { acknowledged } => Self::Acknowledged(acknowledged),
             Frame::Error { error } => Self::Error(error),
         })
     }

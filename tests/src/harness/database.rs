@@ -13,6 +13,7 @@ const INSTALL_LOCK: i64 = 0x7461_696c;
 #[derive(Debug)]
 pub struct Database {
     name: String,
+    maintenance: Config,
     superuser: Config,
     logins: Vec<Login>,
 }
@@ -31,12 +32,20 @@ impl Database {
     /// # Errors
     /// When the cluster cannot be reached, or does not have the extension.
     pub async fn create(logins: usize) -> Result<Self> {
-        let mut superuser = cluster::superuser()?;
+        Self::create_in(cluster::superuser()?, logins).await
+    }
+
+    /// The same in any cluster, reached by its superuser.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached, or does not have the extension.
+    pub async fn create_in(cluster: Config, logins: usize) -> Result<Self> {
+        let mut superuser = cluster.clone();
         let maintenance = cluster::connect(&superuser).await?;
         let name = format!("tailnet_test_{}", Uuid::new_v4().simple());
         maintenance.batch_execute(&format!("CREATE DATABASE {name}")).await.context("cannot create a database")?;
         superuser.dbname(&name);
-        let mut database = Self { name, superuser, logins: Vec::new() };
+        let mut database = Self { name, maintenance: cluster, superuser, logins: Vec::new() };
         database.install(&maintenance).await?;
         for index in 0..logins {
             let login =
@@ -112,7 +121,7 @@ impl Database {
         )
         .await?;
         drop(own);
-        let maintenance = cluster::connect(&cluster::superuser()?).await?;
+        let maintenance = cluster::connect(&self.maintenance).await?;
         maintenance.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await?;
         for Login { role, .. } in &self.logins {
             maintenance.batch_execute(&format!("DROP ROLE {role}")).await?;

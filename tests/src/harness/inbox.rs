@@ -21,6 +21,7 @@ pub(super) struct Inbox {
 pub(super) struct Record {
     updates: Vec<Entry<Update>>,
     errors: Vec<Entry<String>>,
+    acknowledged: Vec<Entry<Uuid>>,
     pub(super) closed: Option<(Option<u16>, String)>,
 }
 
@@ -51,6 +52,9 @@ impl Inbox {
         let new = |value| Entry { value, accounted: false };
         match message {
             Message::Updates(updates) => record.updates.extend(updates.into_iter().map(new)),
+            Message::Acknowledged(ids) => {
+                record.acknowledged.extend(ids.into_iter().map(|id| Entry { value: id, accounted: false }));
+            }
             Message::Error(error) => record.errors.push(Entry { value: error, accounted: false }),
             Message::Closed { code, reason } => record.closed = Some((code, reason)),
         }
@@ -94,6 +98,23 @@ impl Record {
         Some(entry.value.clone())
     }
 
+    /// Whether all of these reports are acknowledged, which then are accounted for.
+    pub(super) fn acknowledge(&mut self, ids: &[Uuid]) -> bool {
+        let mut found = Vec::new();
+        for id in ids {
+            let is_it = |entry: &Entry<Uuid>| !entry.accounted && entry.value == *id;
+            let Some(index) = self.acknowledged.iter().position(is_it) else { return false };
+            found.push(index);
+        }
+        found.into_iter().for_each(|index| self.acknowledged[index].accounted = true);
+        true
+    }
+
+    /// All reports that were acknowledged.
+    pub(super) fn acknowledged(&self) -> impl ExactSizeIterator<Item = Uuid> {
+        self.acknowledged.iter().map(|entry| entry.value)
+    }
+
     /// What the newest update of a stream says.
     pub(super) fn last(&self, id: Uuid, stream: Stream) -> Option<Kind> {
         let mut kinds = self.updates.iter().filter(|entry| entry.value.id == id).map(|entry| entry.value.kind);
@@ -114,7 +135,9 @@ impl Record {
 
     /// Whether everything that arrived is accounted for.
     pub(super) fn is_accounted(&self) -> bool {
-        self.updates.iter().all(|entry| entry.accounted) && self.errors.iter().all(|entry| entry.accounted)
+        self.updates.iter().all(|entry| entry.accounted)
+            && self.errors.iter().all(|entry| entry.accounted)
+            && self.acknowledged.iter().all(|entry| entry.accounted)
     }
 }
 
@@ -130,6 +153,9 @@ impl fmt::Display for Record {
         }
         for Entry { value, accounted } in &self.errors {
             writeln!(f, "  {} error {value:?}", mark(*accounted))?;
+        }
+        for Entry { value, accounted } in self.acknowledged.iter().filter(|entry| !entry.accounted) {
+            writeln!(f, "  {} acknowledged {value}", mark(*accounted))?;
         }
         match &self.closed {
             Some((code, reason)) => writeln!(f, "    closed with {code:?} {reason:?}"),

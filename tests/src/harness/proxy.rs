@@ -4,7 +4,11 @@ use std::{
     env,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    process::ExitStatus,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -30,11 +34,16 @@ pub struct Proxy {
     name: String,
     role: String,
     child: Mutex<Child>,
+    /// The test ended it.
+    was_ended: AtomicBool,
     public: SocketAddr,
     admin: SocketAddr,
     log: Log,
     readers: Vec<JoinHandle<()>>,
 }
+
+/// An option of the proxy and its value.
+pub type ProxyOption = (&'static str, &'static str);
 
 /// What the process wrote to stderr.
 #[derive(Debug, Clone, Default)]
@@ -46,15 +55,24 @@ impl Proxy {
     /// # Errors
     /// When it does not become ready; shows what it wrote.
     pub async fn start(name: &str, role: &str, database_url: &str) -> Result<Self> {
+        Self::start_with(name, role, database_url, &[]).await
+    }
+
+    /// The same with more options, such as `("--ping-interval", "1s")`.
+    ///
+    /// # Errors
+    /// When it does not become ready; shows what it wrote.
+    pub async fn start_with(name: &str, role: &str, database_url: &str, options: &[ProxyOption]) -> Result<Self> {
         let log = Log::default();
-        let started = Self::try_start(name, role, database_url, &log).await;
+        let started = Self::try_start(name, role, database_url, options, &log).await;
         started.with_context(|| format!("proxy {name} did not start; it wrote:\n{}", log.text()))
     }
 
-    async fn try_start(name: &str, role: &str, database_url: &str, log: &Log) -> Result<Self> {
+    async fn try_start(name: &str, role: &str, database_url: &str, options: &[ProxyOption], log: &Log) -> Result<Self> {
         let mut child = process::command(&binary())
             .with_context(|| format!("{BINARY} may name another"))?
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--name", name])
+            .args(options.iter().flat_map(|(name, value)| [name, value]))
             .env("TAILNET_DATABASE_URL", database_url)
             .spawn()
             .context("cannot run setpriv")?;
@@ -66,7 +84,8 @@ impl Proxy {
         let (public, admin) = addresses(&line).with_context(|| format!("it said {line:?}"))?;
         readers.push(tokio::spawn(log.clone().read(stdout.into_inner())));
         let (name, role) = (name.to_owned(), role.to_owned());
-        let proxy = Self { name, role, child: Mutex::new(child), public, admin, log: log.clone(), readers };
+        let (child, was_ended, log) = (Mutex::new(child), AtomicBool::new(false), log.clone());
+        let proxy = Self { name, role, child, was_ended, public, admin, log, readers };
         until("the proxy is ready", async || Ok(http::get(public, "/readyz", &[]).await?.0 == 200)).await?;
         Ok(proxy)
     }
@@ -114,7 +133,7 @@ impl Proxy {
         http::get(self.public, path, headers).await
     }
 
-    /// The value of a metric without labels.
+    /// The value of a metric; with labels, as in `name{role="reporter"}`, if it has some.
     ///
     /// # Errors
     /// When the proxy does not show it.
@@ -139,6 +158,30 @@ impl Proxy {
         Ok(Stalled(self))
     }
 
+    /// Ends the process as a crash does.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub async fn kill(&self) -> Result<()> {
+        self.end("KILL").await.map(drop)
+    }
+
+    /// Asks the process to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled, or does not end.
+    pub async fn terminate(&self) -> Result<ExitStatus> {
+        self.end("TERM").await
+    }
+
+    async fn end(&self, signal: &str) -> Result<ExitStatus> {
+        self.signal(signal).await?;
+        self.was_ended.store(true, Ordering::Relaxed);
+        let look = || self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
+        until(&format!("proxy {} has ended", self.name), async || Ok(look()?.is_some())).await?;
+        look()?.context("it has ended")
+    }
+
     async fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
         let pid = pid.with_context(|| format!("proxy {} has ended", self.name))?;
@@ -155,11 +198,13 @@ impl Proxy {
     pub(super) async fn stop(mut self) -> Result<()> {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         let ended = child.try_wait().context("cannot look at the process")?;
-        child.kill().await.context("cannot end the process")?;
+        if ended.is_none() {
+            child.kill().await.context("cannot end the process")?;
+        }
         for reader in &mut self.readers {
             reader.await.context("the task that reads the log failed")?;
         }
-        if let Some(status) = ended {
+        if let Some(status) = ended.filter(|_| !self.was_ended.load(Ordering::Relaxed)) {
             bail!("proxy {} ended by itself with {status}; it wrote:\n{}", self.name, self.log());
         }
         if self.log().contains("panicked at") {

@@ -5,14 +5,22 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use anyhow::Result;
 use futures_util::FutureExt;
 
-use super::Stack;
+use super::{Stack, stack::Setup};
 
 /// Starts a stack, runs the test on it, and cleans up whatever the outcome. If it failed, shows what the proxies wrote.
 ///
 /// # Panics
 /// When the test fails.
 pub async fn run(proxies: usize, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
-    let stack = Stack::start(proxies).await.unwrap_or_else(|error| panic!("the stack did not start: {error:?}"));
+    run_with(Setup { proxies, ..Setup::default() }, test).await;
+}
+
+/// The same on another setup.
+///
+/// # Panics
+/// When the test fails.
+pub async fn run_with(setup: Setup, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
+    let stack = Stack::start(setup).await.unwrap_or_else(|error| panic!("the stack did not start: {error:?}"));
     let outcome = AssertUnwindSafe(test(&stack)).catch_unwind().await;
     if !matches!(outcome, Ok(Ok(()))) {
         eprintln!("{}", stack.logs());

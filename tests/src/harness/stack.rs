@@ -7,7 +7,10 @@ use futures_util::future::try_join_all;
 use tailnet_wire::Role;
 use tokio::sync::OnceCell;
 
-use super::{Marker, Proxy, TestIdentity, TestPeer, database::Database, operator::Operator};
+use super::{
+    Marker, Proxy, TestIdentity, TestPeer, cluster, database::Database, operator::Operator,
+    private_cluster::PrivateCluster, proxy::ProxyOption,
+};
 use crate::message::Request;
 
 /// The network in which peers are made, unless a test says otherwise.
@@ -20,7 +23,19 @@ pub struct Stack {
     pub operator: Operator,
     proxies: Vec<Proxy>,
     database: Database,
+    cluster: Option<PrivateCluster>,
     marker: OnceCell<Marker>,
+}
+
+/// What a stack consists of.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// How many proxies.
+    pub proxies: usize,
+    /// What each of them is started with.
+    pub options: &'static [ProxyOption],
+    /// On a Postgres of its own, which the test may kill.
+    pub private_cluster: bool,
 }
 
 /// A client on the left proxy and an agent on the right one that know each other.
@@ -37,20 +52,28 @@ impl Stack {
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn start(proxies: usize) -> Result<Self> {
-        let database = Database::create(proxies).await?;
+    pub async fn start(setup: Setup) -> Result<Self> {
+        let Setup { proxies, options, private_cluster } = setup;
+        let cluster = if private_cluster { Some(PrivateCluster::start().await?) } else { None };
+        let superuser = cluster.as_ref().map_or_else(cluster::superuser, PrivateCluster::superuser)?;
+        let database = Database::create_in(superuser, proxies).await?;
         let operator = Operator { sql: database.connect().await? };
         operator.create_network(NETWORK).await.context("cannot create a network")?;
         let starts = database.logins().iter().zip(1..).map(async |(login, number)| {
-            Proxy::start(&format!("proxy-{number}"), &login.role, &database.url(login)?).await
+            Proxy::start_with(&format!("proxy-{number}"), &login.role, &database.url(login)?, options).await
         });
         let proxies = try_join_all(starts).await?;
-        Ok(Self { operator, proxies, database, marker: OnceCell::new() })
+        Ok(Self { operator, proxies, database, cluster, marker: OnceCell::new() })
     }
 
     /// The database.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The Postgres, of a [`Setup`] that says so.
+    pub fn cluster(&self) -> &PrivateCluster {
+        self.cluster.as_ref().expect("the setup has a private cluster")
     }
 
     /// All proxies.
@@ -134,12 +157,15 @@ impl Stack {
     /// # Errors
     /// When a proxy had ended by itself or panicked, or Postgres refuses.
     pub(super) async fn stop(self) -> Result<()> {
-        let Self { operator, proxies, database, marker } = self;
+        let Self { operator, proxies, database, cluster, marker } = self;
         drop((operator, marker));
         let mut outcome = Ok(());
         for proxy in proxies {
             outcome = outcome.and(proxy.stop().await);
         }
-        outcome.and(database.drop().await.context("cannot remove the database of the test"))
+        match cluster {
+            Some(cluster) => outcome.and(cluster.destroy().await),
+            None => outcome.and(database.drop().await.context("cannot remove the database of the test")),
+        }
     }
 }

@@ -77,6 +77,14 @@ impl TestPeer {
         Ok(node)
     }
 
+    /// Reports connections in one frame.
+    ///
+    /// # Errors
+    /// When the websocket is gone.
+    pub async fn report(&mut self, reports: &[Value]) -> Result<()> {
+        self.send(Request::report_connections(reports)).await
+    }
+
     /// Sends a text frame as it is.
     ///
     /// # Errors
@@ -171,6 +179,35 @@ impl TestPeer {
     #[track_caller]
     pub fn next_error(&self) -> impl Future<Output = String> {
         self.error(Location::caller())
+    }
+
+    /// Waits until all these reports are acknowledged, each of them one time more than was expected before.
+    #[track_caller]
+    pub fn expect_acknowledged<'a>(&'a self, ids: &'a [Uuid]) -> impl Future<Output = ()> + 'a {
+        let at = Location::caller();
+        async move {
+            let found = self.inbox.wait(|record| record.acknowledge(ids).then_some(()));
+            if timeout(DEADLINE, found).await.is_err() {
+                self.fail(at, &format!("expected that {} reports are acknowledged: {ids:?}", ids.len()));
+            }
+        }
+    }
+
+    /// Waits until so many reports have been acknowledged since it connected.
+    #[track_caller]
+    pub fn until_acknowledged(&self, count: usize) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let found = self.inbox.wait(|record| (record.acknowledged().len() >= count).then_some(()));
+            if timeout(DEADLINE, found).await.is_err() {
+                self.fail(at, &format!("expected that {count} reports are acknowledged"));
+            }
+        }
+    }
+
+    /// The reports that have been acknowledged, in order.
+    pub fn acknowledged(&self) -> Vec<Uuid> {
+        self.inbox.lock().acknowledged().collect()
     }
 
     /// Waits for the end of the websocket, which must have this code, and returns the reason.

@@ -49,6 +49,7 @@ pub async fn serve(
             turned = endpoint.turn() => turned?,
             message = coordinator.next() => match message {
                 Message::Updates(updates) => learn(updates, &mut endpoint, &mut coordinator).await?,
+                Message::Acknowledged(_) => {}
                 Message::Error(error) => bail!("the proxy refused a request: {error}"),
                 Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
             },

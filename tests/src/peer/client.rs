@@ -130,6 +130,7 @@ impl Client {
             turned = self.endpoint.turn() => turned,
             message = self.coordinator.next() => match message {
                 Message::Updates(updates) => updates.into_iter().try_for_each(|update| self.learn(update)),
+                Message::Acknowledged(_) => Ok(()),
                 Message::Error(error) => bail!("the proxy refused a request: {error}"),
                 Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
             },

@@ -62,7 +62,7 @@ pub async fn say_goodbye(coordinator: &mut Coordinator) -> Result<()> {
             Message::Closed { code: Some(1000), .. } => return Ok(()),
             Message::Closed { code, reason } => bail!("the proxy did not return the goodbye: {code:?} {reason}"),
             Message::Error(error) => bail!("the proxy refused the goodbye: {error}"),
-            Message::Updates(_) => {}
+            Message::Updates(_) | Message::Acknowledged(_) => {}
         }
     }
 }
