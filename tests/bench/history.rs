@@ -140,7 +140,8 @@ async fn fill(world: &World, progress: &Progress) -> Result<()> {
     client
         .batch_execute(
             "SET synchronous_commit = off; SET session_replication_role = replica; SET maintenance_work_mem = '1GB';
-             TRUNCATE tailnet_private.connection_logs",
+             TRUNCATE tailnet_private.connection_logs;
+             ALTER TABLE tailnet_private.connection_logs SET (autovacuum_enabled = off)",
         )
         .await?;
     let indexes = client.query(INDEXES, &[]).await?;
@@ -167,6 +168,7 @@ async fn fill(world: &World, progress: &Progress) -> Result<()> {
         progress.step("making its indexes");
         client.batch_execute(index.get(1)).await.context("cannot make an index")?;
     }
+    client.batch_execute("ALTER TABLE tailnet_private.connection_logs RESET (autovacuum_enabled)").await?;
     client.batch_execute("VACUUM (ANALYZE) tailnet_private.connection_logs").await?;
     world.meter.start_over(true).await
 }

@@ -92,6 +92,8 @@ async fn phases(options: &Options) -> Result<()> {
     progress.phase("connection logs");
     let logs = logs::run(&world, &progress, rounds).await?;
     progress.phase("steady state at the database");
+    // So that autovacuum has nothing left to do for the phases before.
+    world.meter.sql.batch_execute("VACUUM (ANALYZE)").await?;
     let steady = [steady::run(&world, &progress, false).await?, steady::run(&world, &progress, true).await?];
     progress.phase("ten million connections");
     let history = history::run(&world, &progress).await?;
