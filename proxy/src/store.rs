@@ -252,11 +252,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         const SQL: &str = "
             SELECT count(*) FROM tailnet.update_agent_connections(
-                $1,
+                $1::uuid[],
                 ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($2::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
                 ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($3::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
                 ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($4::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
-                array_fill($5::uuid, ARRAY[cardinality($1)]))";
+                array_fill($5::uuid, ARRAY[cardinality($1::uuid[])]))";
         let column = |part: fn(&Ages) -> Option<f64>| ages.iter().map(part).collect::<Vec<_>>();
         let (first, last, gone) = (column(|a| a.first), column(|a| a.last), column(|a| a.gone));
         self.call("update_agent_connections", SQL, &[&agents, &first, &last, &gone, &coordinator]).await
