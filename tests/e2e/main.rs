@@ -4,16 +4,18 @@
 
 /// Makes a test of each function, on one proxy and on two.
 macro_rules! on_one_proxy_and_on_two {
-    ($($test:ident),+ $(,)?) => {
+    ($($test:ident),+ $(,)?) => { on_one_proxy_and_on_two! { with &[]; $($test),+ } };
+    (with $options:expr; $($test:ident),+ $(,)?) => {
         mod one_proxy {
-            $(#[tokio::test] async fn $test() { tailnet_tests::harness::run(1, super::$test).await; })+
+            $(#[tokio::test] async fn $test() { crate::run_with_options(1, $options, super::$test).await; })+
         }
         mod two_proxies {
-            $(#[tokio::test] async fn $test() { tailnet_tests::harness::run(2, super::$test).await; })+
+            $(#[tokio::test] async fn $test() { crate::run_with_options(2, $options, super::$test).await; })+
         }
     };
 }
 
+mod agents;
 mod authorisation;
 mod bindings;
 mod cost;
@@ -22,9 +24,22 @@ mod handshakes;
 mod harness;
 mod hubs;
 mod networks;
+mod orders;
 mod plans;
 mod real_peers;
+mod reports;
 mod roles;
 mod sessions;
 mod tokens;
 mod tunnels;
+
+use tailnet_tests::harness::{Stack, proxy::ProxyOption, run_with, stack::Setup};
+
+/// Runs a test on so many proxies that have these options.
+async fn run_with_options(
+    proxies: usize,
+    options: &'static [ProxyOption],
+    test: impl AsyncFnOnce(&Stack) -> anyhow::Result<()>,
+) {
+    run_with(Setup { proxies, options, ..Setup::default() }, test).await;
+}
