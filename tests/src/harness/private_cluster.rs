@@ -51,7 +51,13 @@ impl PrivateCluster {
         let pid = text.lines().next().context("an empty postmaster.pid")?;
         let status = Command::new("sh").args(["-c", r#"kill -KILL "$0""#, pid]).status().await?;
         ensure!(status.success(), "cannot kill Postgres");
-        Ok(())
+        // It may still be on its way out, and would pass for one that runs.
+        let status = format!("/proc/{pid}/status");
+        until("Postgres is dead", async || {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            Ok(!status.contains("State:") || status.contains("State:\tZ") || status.contains("State:\tX"))
+        })
+        .await
     }
 
     /// Starts it again, at the same address.
