@@ -22,8 +22,9 @@ CREATE TABLE tailnet_private.identities (
     name text CHECK (name <> ''),
     token_sha256 bytea NOT NULL UNIQUE CHECK (pg_catalog.length(token_sha256) = 32),
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    revoked_at timestamptz
-);
+    revoked_at timestamptz,
+    session bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 80);
 COMMENT ON TABLE tailnet_private.identities IS 'Peers that may connect. Network and role of an identity never change';
 COMMENT ON COLUMN tailnet_private.identities.id IS 'The peer id; an agent''s addresses follow from it';
 COMMENT ON COLUMN tailnet_private.identities.network_id IS 'The only network that the peer learns of';
@@ -32,6 +33,7 @@ COMMENT ON COLUMN tailnet_private.identities.name IS 'For people; NULL when it h
 COMMENT ON COLUMN tailnet_private.identities.token_sha256 IS 'SHA-256 of its token; a token has 244 random bits, so a salt would add nothing';
 COMMENT ON COLUMN tailnet_private.identities.created_at IS 'By the clock of the database';
 COMMENT ON COLUMN tailnet_private.identities.revoked_at IS 'From then on the token fails; NULL while it is good';
+COMMENT ON COLUMN tailnet_private.identities.session IS 'Its newest session that was attached: it outlives a crash of the unlogged tables, so that no older one can be restored after it';
 
 CREATE TABLE tailnet_private.grants (
     client_id uuid NOT NULL REFERENCES tailnet_private.identities ON DELETE CASCADE,

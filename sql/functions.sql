@@ -2,8 +2,9 @@
 
 -- What the functions written in Rust do; docs/protocol.md says it at length.
 
-COMMENT ON FUNCTION tailnet.register_coordinator(uuid, text) IS 'Registers a proxy and returns its registration, a secret; the LISTEN channel is tailnet_ and its 32 hex digits';
-COMMENT ON FUNCTION tailnet.heartbeat_coordinator(uuid) IS 'Says that a proxy lives; expires others that were silent too long, and returns their number';
+COMMENT ON FUNCTION tailnet.register_coordinator(uuid, text) IS 'Registers a proxy and returns its registration, a secret; its log starts when it listens';
+COMMENT ON FUNCTION tailnet.listen_coordinator(uuid) IS 'Listens to the log of a registration on this connection: channel tailnet_ and 32 hex digits';
+COMMENT ON FUNCTION tailnet.heartbeat_coordinator(uuid, boolean) IS 'Says that a proxy lives, and whether all its sessions are restored; expires others that were silent too long and returns their number, or removes peers that were lost for tailnet.lost_peer_retention';
 COMMENT ON FUNCTION tailnet.close_coordinator(uuid) IS 'Marks all peers of a proxy lost, forgets it, and returns the number of peers';
 COMMENT ON FUNCTION tailnet.attach_peers(uuid, uuid[], bigint[]) IS 'Opens sessions; the view of each follows in the log';
 COMMENT ON FUNCTION tailnet.restore_peers(uuid, uuid[], bigint[], text[], uuid[], uuid[]) IS 'Puts back sessions that stand, with their nodes and the tunnels they opened';
@@ -72,7 +73,8 @@ GRANT EXECUTE ON FUNCTION tailnet.tunnel_peer_ids(uuid[]), tailnet.tunnel_peer_b
 GRANT EXECUTE ON FUNCTION
     tailnet.authenticate(bytea[]),
     tailnet.register_coordinator(uuid, text),
-    tailnet.heartbeat_coordinator(uuid),
+    tailnet.listen_coordinator(uuid),
+    tailnet.heartbeat_coordinator(uuid, boolean),
     tailnet.close_coordinator(uuid),
     tailnet.attach_peers(uuid, uuid[], bigint[]),
     tailnet.restore_peers(uuid, uuid[], bigint[], text[], uuid[], uuid[]),

@@ -30,7 +30,7 @@ COMMENT ON COLUMN tailnet.grants.agent_id IS 'The agent that it may reach';
 COMMENT ON COLUMN tailnet.grants.created_at IS 'When it was granted';
 
 CREATE VIEW tailnet.coordinators AS
-SELECT c.id AS coordinator_id, c.name, c.registered_at, c.heartbeat_at,
+SELECT c.id AS coordinator_id, c.name, c.registered_at, c.heartbeat_at, c.restored, c.listener_pid,
        (SELECT pg_catalog.count(*) FROM tailnet_private.peers p WHERE p.coordinator_id = c.id) AS peers
 FROM tailnet_private.coordinators c;
 COMMENT ON VIEW tailnet.coordinators IS 'Running proxies, their last heartbeat, and how many peers are connected to each';
@@ -38,6 +38,8 @@ COMMENT ON COLUMN tailnet.coordinators.coordinator_id IS 'The running proxy';
 COMMENT ON COLUMN tailnet.coordinators.name IS 'As the operator named it';
 COMMENT ON COLUMN tailnet.coordinators.registered_at IS 'When it last registered: a later time than its start means that it had to recover';
 COMMENT ON COLUMN tailnet.coordinators.heartbeat_at IS 'Its last heartbeat';
+COMMENT ON COLUMN tailnet.coordinators.restored IS 'False while it still restores the sessions that it held when it registered';
+COMMENT ON COLUMN tailnet.coordinators.listener_pid IS 'The backend of its LISTEN connection, as in pg_stat_activity; NULL until it listens';
 COMMENT ON COLUMN tailnet.coordinators.peers IS 'Peers with a live session on it';
 
 CREATE VIEW tailnet.peers AS

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap};
 use tailnet_wire::{Event, payload};
 use uuid::Uuid;
 
-use crate::{array::uuid_array, error::Error, notify::notify, statement::rows};
+use crate::{array::uuid_array, error::Error, notify::Channel, statement::rows};
 
 /// The coordinators that hold a connected peer with a tunnel to or from each of these peers.
 const INTERESTED: &str = "
@@ -63,10 +63,10 @@ impl Fanout {
         for (coordinator, registration) in
             rows(REGISTRATIONS, &[coordinators.into()], |row| Ok((row.id(1)?, row.id(2)?)))?
         {
-            let channel = format!("tailnet_{}", registration.simple());
+            let channel = Channel::of(registration);
             let message = MESSAGE.replace(MESSAGE.get().wrapping_add(1));
             for payload in payload::pack(message, &self.events[&coordinator])? {
-                notify(&channel, &payload);
+                channel.notify(&payload);
             }
         }
         Ok(())

@@ -10,9 +10,10 @@
 //! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
 //! - [`array`]: array arguments, checked
 //! - [`statement`]: SPI statements, planned once a backend
-//! - [`notify`]: one NOTIFY
+//! - [`notify`]: the channel of a registration
 //! - [`fanout`]: events, each to the coordinators that must hear of it
 //! - [`turn`]: one change's turn in the order of its networks
+//! - [`reaper`]: what a coordinator does for those that are gone
 //! - [`coordinator`], [`session`], [`view`], [`binding`], [`tunnel`], [`handshake`], [`revocation`]: the nouns, each
 //!   with the SQL functions about it
 
@@ -25,6 +26,7 @@ mod error;
 mod fanout;
 mod handshake;
 mod notify;
+mod reaper;
 mod revocation;
 mod session;
 mod settings;

@@ -1,21 +1,39 @@
-//! One NOTIFY.
+//! The channel of a registration: LISTEN and NOTIFY.
 
 use std::ffi::{CString, c_char};
 
 use pgrx::pg_sys;
+use uuid::Uuid;
 
 unsafe extern "C-unwind" {
     /// Queues a notification that is delivered when the transaction commits (async.c); absent from pgrx's bindings.
     fn Async_Notify(channel: *const c_char, payload: *const c_char);
+
+    /// LISTENs when the transaction commits (async.c); absent as well.
+    fn Async_Listen(channel: *const c_char);
 }
 
-/// Queues a payload for a channel.
-///
-/// `pg_notify` would do the same through a function call a payload.
-pub fn notify(channel: &str, payload: &str) {
-    let channel = CString::new(channel).expect("a channel's name is hex digits");
-    let payload = CString::new(payload).expect("JSON text has no NUL byte");
-    // SAFETY: both strings live until the call returns, which copies them; the boundary turns a longjmp of Postgres
-    // into a panic that unwinds.
-    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), payload.as_ptr())) }
+/// A registration's channel. Any role may LISTEN to and NOTIFY a channel that it can name: the registration is secret.
+#[derive(Debug)]
+pub struct Channel(CString);
+
+impl Channel {
+    /// The channel of this registration.
+    pub fn of(registration: Uuid) -> Self {
+        Self(CString::new(format!("tailnet_{}", registration.simple())).expect("hex digits have no NUL byte"))
+    }
+
+    /// Makes this backend hear the channel when the transaction commits.
+    pub fn listen(&self) {
+        // SAFETY: as in `notify`.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Listen(self.0.as_ptr())) }
+    }
+
+    /// Queues a payload. `pg_notify` would do the same through a function call a payload.
+    pub fn notify(&self, payload: &str) {
+        let payload = CString::new(payload).expect("JSON text has no NUL byte");
+        // SAFETY: both strings live until the call returns, which copies them; the boundary turns a longjmp of Postgres
+        // into a panic that unwinds.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Notify(self.0.as_ptr(), payload.as_ptr())) }
+    }
 }

@@ -13,13 +13,13 @@ use crate::{
     error::{Error, raise_error},
     statement::{rows, run},
     tunnel::{Request, open},
-    turn::Turn,
+    turn::{self, Turn},
     view::send_views,
 };
 
 /// Read under the lock: it decides who may attach.
 const CURRENT: &str = "
-    SELECT i.id, i.revoked_at IS NOT NULL, p.session, p.coordinator_id
+    SELECT i.id, i.revoked_at IS NOT NULL, greatest(i.session, p.session), p.session, p.coordinator_id
     FROM unnest($1) q(id)
     JOIN tailnet_private.identities i ON i.id = q.id
     LEFT JOIN tailnet_private.peers p ON p.id = q.id";
@@ -30,28 +30,37 @@ const ATTACH: &str = "
     SELECT q.id, $1, q.session, pg_catalog.clock_timestamp()
     FROM unnest($2, $3) q(id, session)
     ON CONFLICT (id) DO UPDATE SET
-        coordinator_id = EXCLUDED.coordinator_id, session = EXCLUDED.session, updated_at = EXCLUDED.updated_at
+        coordinator_id = EXCLUDED.coordinator_id, session = EXCLUDED.session, updated_at = EXCLUDED.updated_at,
+        lost_at = NULL
     WHERE (p.coordinator_id, p.session) IS DISTINCT FROM (EXCLUDED.coordinator_id, EXCLUDED.session)";
 
+/// A crash empties the table of peers. Who does not know yet that he was superseded must not be restored after it.
+const REMEMBER: &str = "
+    UPDATE tailnet_private.identities i SET session = q.session
+    FROM unnest($1, $2) q(id, session)
+    WHERE i.id = q.id AND i.session < q.session";
+
 /// An ended session keeps its number, so that a tunnel that it closed with its last word is still closed for it. A
-/// coordinator that ends a session of a peer ends earlier ones with it: it may hold one only.
+/// coordinator that ends a session of a peer ends earlier ones with it: it may hold one only, and the later may never
+/// have been attached.
 const LOSE: &str = "
     UPDATE tailnet_private.peers p SET
-        coordinator_id = NULL, session = old.ended, updated_at = pg_catalog.clock_timestamp(),
+        coordinator_id = NULL, session = old.ended, updated_at = now, lost_at = now,
         status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END
     FROM (
-        SELECT DISTINCT ON (o.id) o.id, o.status, q.session AS ended
+        SELECT DISTINCT ON (o.id) o.id, o.status, o.session, q.session AS ended
         FROM unnest($2, $3) q(id, session)
         JOIN tailnet_private.peers o ON o.id = q.id AND o.coordinator_id IS NOT DISTINCT FROM $1 AND o.session <= q.session
         ORDER BY o.id, q.session DESC
-    ) old
+    ) old, pg_catalog.clock_timestamp() now
     WHERE p.id = old.id
-    RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok'";
+    RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok', old.session, p.session";
 
 const ENDING: &str = "
-    SELECT DISTINCT p.id
+    SELECT p.id, p.session, pg_catalog.max(q.session)
     FROM unnest($2, $3) q(id, session)
-    JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id IS NOT DISTINCT FROM $1 AND p.session <= q.session";
+    JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id IS NOT DISTINCT FROM $1 AND p.session <= q.session
+    GROUP BY p.id, p.session";
 
 const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnest($1) q(id) WHERE t.src = q.id";
 
@@ -127,8 +136,13 @@ fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessio
     raise_error(|| {
         let batch = self::sessions(peers, sessions)?;
         let mut turn = Turn::take(registration, &ids(&batch))?;
-        let ended = rows(LOSE, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.get::<bool>(2)?)))?;
-        let lost: Vec<Uuid> = ended.iter().filter(|(_, bound)| *bound).map(|(id, _)| *id).collect();
+        let ended = rows(LOSE, &arguments(&turn, &batch), |row| {
+            Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.get::<i64>(4)?))
+        })?;
+        let lost: Vec<Uuid> = ended.iter().filter(|(_, bound, ..)| *bound).map(|(id, ..)| *id).collect();
+        for (id, _, held, newer) in &ended {
+            end_earlier(&mut turn, *id, *held, *newer);
+        }
         turn.fanout.tell_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
         turn.end(ended.len())
     })
@@ -139,10 +153,20 @@ fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, 
     raise_error(|| {
         let batch = self::sessions(peers, sessions)?;
         let mut turn = Turn::take(registration, &ids(&batch))?;
-        let ended = rows(ENDING, &arguments(&turn, &batch), |row| row.id(1))?;
-        disconnect(&mut turn.fanout, &ended)?;
+        let ended = rows(ENDING, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.get(2)?, row.get(3)?)))?;
+        for (id, held, newer) in &ended {
+            end_earlier(&mut turn, *id, *held, *newer);
+        }
+        disconnect(&mut turn.fanout, &ended.iter().map(|(id, ..)| *id).collect::<Vec<_>>())?;
         turn.end(ended.len())
     })
+}
+
+/// A session ended, and with it the earlier one that the coordinator holds.
+fn end_earlier(turn: &mut Turn, id: Uuid, held: i64, ended: i64) {
+    if held < ended {
+        turn.answer(Event::Ended { id, session: held, why: Ending::Superseded });
+    }
 }
 
 /// Deletes peers and the tunnels that they opened, and tells their partners. Under the lock.
@@ -163,15 +187,15 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
         *number = session.number.max(*number);
     }
     let current = rows(CURRENT, &[uuid_array(newest.keys().copied()).into()], |row| {
-        Ok((row.id(1)?, row.get::<bool>(2)?, row.maybe::<i64>(3)?, row.maybe_id(4)?))
+        Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.maybe::<i64>(4)?, row.maybe_id(5)?))
     })?;
     let mut attached = Vec::with_capacity(current.len());
-    for (id, revoked, session, coordinator) in current {
+    for (id, revoked, highest, session, coordinator) in current {
         let new = Session { id, number: newest[&id] };
         let held_elsewhere = coordinator.is_some_and(|holder| holder != turn.coordinator);
         if revoked {
             turn.answer(Event::Ended { id, session: new.number, why: Ending::Revoked });
-        } else if session.is_some_and(|old| old > new.number || (old == new.number && held_elsewhere)) {
+        } else if highest > new.number || (session == Some(new.number) && held_elsewhere) {
             turn.answer(Event::Ended { id, session: new.number, why: Ending::Superseded });
         } else {
             if let (Some(old), Some(holder)) = (session, coordinator)
@@ -183,6 +207,11 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
         }
     }
     run(ATTACH, &arguments(turn, &attached))?;
+    let [_, ids, numbers] = arguments(turn, &attached);
+    if run(REMEMBER, &[ids, numbers])? > 0 {
+        // The commit must not wait for a disk or a standby with the networks' locks held.
+        turn::set_local(c"synchronous_commit", c"off");
+    }
     Ok(attached)
 }
 

@@ -5,6 +5,9 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 /// 8,192 partners with nodes of 1 KiB are 8 MiB of payloads: some hundred milliseconds under the lock.
 static VIEW_PARTNERS: GucSetting<i32> = GucSetting::<i32>::new(8_192);
 
+/// A day: a laptop that was closed overnight comes back to its tunnels.
+static LOST_PEER_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(24 * 60 * 60);
+
 /// Makes the settings known to Postgres, when the library is loaded.
 pub fn define() {
     GucRegistry::define_int_guc(
@@ -17,9 +20,24 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_int_guc(
+        c"tailnet.lost_peer_retention",
+        c"How long a lost peer and the tunnels that it opened are kept.",
+        c"Then they are removed, and its partners see DISCONNECTED.",
+        &LOST_PEER_RETENTION,
+        60,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
 }
 
 /// Most tunnel partners that one call sends in views, shared by its sessions.
 pub fn view_partners() -> usize {
     usize::try_from(VIEW_PARTNERS.get()).expect("Postgres keeps the setting positive")
+}
+
+/// How long a lost peer is kept, in seconds.
+pub fn lost_peer_retention() -> f64 {
+    f64::from(LOST_PEER_RETENTION.get())
 }

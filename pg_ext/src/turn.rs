@@ -1,6 +1,9 @@
 //! One change's turn in the order of its networks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ffi::{CStr, CString},
+};
 
 use pgrx::pg_sys;
 use tailnet_wire::Role;
@@ -57,11 +60,16 @@ fn guard() -> Result<(), Error> {
 }
 
 /// Sets a timeout until the end of the transaction, unless a shorter one is in force (0 is none).
-fn set_local_timeout(name: &std::ffi::CStr, current_ms: i32, bound_ms: i32) {
+fn set_local_timeout(name: &CStr, current_ms: i32, bound_ms: i32) {
     if (1..=bound_ms).contains(&current_ms) {
         return;
     }
-    let value = std::ffi::CString::new(bound_ms.to_string()).expect("digits have no NUL byte");
+    let value = CString::new(bound_ms.to_string()).expect("digits have no NUL byte");
+    set_local(name, &value);
+}
+
+/// Sets a setting until the end of the transaction.
+pub fn set_local(name: &CStr, value: &CStr) {
     // SAFETY: both strings live until the call returns, which copies them.
     unsafe {
         pg_sys::set_config_option(

@@ -5,7 +5,9 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
+
+/// After a restart of the database everyone must be back well within the time of an expiry, 6 s.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Doubles with each failure. Jittered, so that the proxies do not come back all at once.
 #[derive(Debug, Default)]

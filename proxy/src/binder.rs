@@ -130,8 +130,11 @@ async fn call(store: &mut Store, registration: Uuid, step: Step, entries: &[Entr
 }
 
 fn finish(hub: &Hub, entry: Entry) {
+    if entry.request.step == Some(Step::Restore) {
+        hub.restored(entry.id, &entry.tunnels);
+    }
     if !entry.overflow.is_empty() {
-        hub.reopen(entry.id, entry.overflow);
+        hub.reopen(entry.id, entry.overflow, entry.request.restoring.as_ref());
     }
     for (dst, permit) in entry.request.ready {
         hub.shake_bound(entry.id, dst, permit);

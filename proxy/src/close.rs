@@ -15,6 +15,8 @@ pub enum Close {
     TooLarge,
     /// The proxy shuts down.
     Shutdown,
+    /// Postgres stays away from this proxy.
+    Shed,
     /// A newer session of the peer took over.
     Superseded,
     /// The identity was revoked.
@@ -31,6 +33,7 @@ impl Close {
             Self::Policy => 1008,
             Self::TooLarge => 1009,
             Self::Shutdown => 1012,
+            Self::Shed => 1013,
             Self::Superseded => 4001,
             Self::Revoked => 4003,
         }
@@ -45,6 +48,7 @@ impl Close {
             Self::Policy => "refused",
             Self::TooLarge => "message too large",
             Self::Shutdown => "proxy shuts down",
+            Self::Shed => "Postgres is away, try another proxy",
             Self::Superseded => "superseded",
             Self::Revoked => "revoked",
         }

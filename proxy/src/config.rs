@@ -85,6 +85,11 @@ pub struct Config {
     #[arg(long, env = "TAILNET_PING_INTERVAL", default_value = "15s", value_name = "TIME", value_parser = interval)]
     pub ping_interval: Duration,
 
+    /// How long Postgres may be away before peers are sent to other proxies (close 1013), slowly, within about 30s. A
+    /// restart or a failover should be over sooner.
+    #[arg(long, env = "TAILNET_SHED_AFTER", default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub shed_after: Duration,
+
     /// The most time that a shutdown may take to close all peers and to write what waits, such as 10s.
     #[arg(long, env = "TAILNET_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,

@@ -31,6 +31,13 @@ const BEAT: Duration = Duration::from_secs(2);
 /// A beat that takes longer makes the proxy unready: it may be about to be expired.
 const SLOW_BEAT: Duration = Duration::from_secs(5);
 
+/// A LISTEN connection that is silent for this long after a heartbeat was answered is stuck: a stall of the database
+/// would have held up both.
+const SLOW_LISTENER: Duration = Duration::from_secs(15);
+
+/// Postgres cannot commit a NOTIFY when its queue is full; from this share on the log says that it fills.
+const CROWDED_QUEUE: f64 = 0.25;
+
 /// A registration that stood for this long was good: the next wait is short again.
 const STEADY: Duration = BEAT;
 
@@ -48,11 +55,13 @@ enum Doubt {
     #[error("cannot register")]
     Register(#[source] StoreError),
     #[error("cannot listen")]
-    Listen(#[source] tokio_postgres::Error),
+    Listen(#[source] StoreError),
     #[error("the LISTEN connection ended")]
-    ListenEnded,
+    ListenEnded(#[source] Option<tokio_postgres::Error>),
     #[error("the log is broken")]
     Payload(#[from] PayloadError),
+    #[error("heartbeats are answered, but not the LISTEN connection")]
+    ListenStuck,
     #[error("the heartbeat failed")]
     Beat(#[source] StoreError),
     #[error("a call failed in a way that leaves its outcome open")]
@@ -94,7 +103,7 @@ impl Coordinator {
         tracing::info!(id = %self.hub.coordinator, "registered");
         self.hub.begin(registration);
         let stood = self.stand(&mut store, registration, &mut listener, stop).await;
-        self.hub.doubt(registration);
+        self.hub.readiness.doubt(registration);
         if stood.is_ok()
             && let Err(error) = store.close_coordinator(registration).await
         {
@@ -111,14 +120,14 @@ impl Coordinator {
         listener: &mut Listener,
         stop: &CancellationToken,
     ) -> Result<(), Doubt> {
-        let mut current = self.hub.registration();
+        let mut current = self.hub.readiness.registration();
         let mut assembler = Assembler::default();
         let (answered, mut answers) = mpsc::channel(1);
         let mut beating = pin!(self.beat(store, registration, &listener.probe, answered));
         loop {
             tokio::select! {
                 payload = listener.payloads.recv() => {
-                    self.fold(&mut assembler, &payload.ok_or(Doubt::ListenEnded)?)?;
+                    self.fold(&mut assembler, &payload.ok_or(Doubt::ListenEnded(None))?)?;
                 }
                 Some(()) = answers.recv() => {
                     while let Ok(payload) = listener.payloads.try_recv() {
@@ -145,37 +154,69 @@ impl Coordinator {
     async fn beat(&self, store: &mut Store, registration: Uuid, probe: &Probe, answered: mpsc::Sender<()>) -> Doubt {
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut crowded = false;
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // Others may be waiting for it.
+                () = self.hub.restoration.done() => {}
+            }
             let (heard, asked) = self.beat_once(store, registration, probe).await;
             match heard.map_err(|error| (error.fault(), error)) {
-                Ok(()) => self.hub.beating(true),
+                Ok(queue) => {
+                    self.hub.readiness.beating(true);
+                    self.hub.metrics.queue.set(queue);
+                    if queue > CROWDED_QUEUE && !crowded {
+                        tracing::warn!(
+                            queue,
+                            "the queue of notifications fills: some backend LISTENs and does not read"
+                        );
+                    }
+                    crowded = queue > CROWDED_QUEUE;
+                }
                 Err((Fault::Failed | Fault::Refused, error)) if !store.is_closed() => {
                     tracing::warn!(error = %Chain(&error), "heartbeat failed");
-                    self.hub.beating(false);
+                    self.hub.readiness.beating(false);
                 }
                 Err((_, error)) => return Doubt::Beat(error),
             }
-            if let Err(error) = asked {
-                return Doubt::Listen(error);
+            match asked {
+                // When the receiver is behind, a later answer says more.
+                Ok(()) => drop(answered.try_send(())),
+                Err(doubt) => return doubt,
             }
-            // When the receiver is behind, a later answer says more.
-            let _ = answered.try_send(());
         }
     }
 
+    /// The share of the queue of notifications that is in use, and whether the LISTEN connection has answered.
     async fn beat_once(
         &self,
         store: &mut Store,
         registration: Uuid,
         probe: &Probe,
-    ) -> (Result<(), StoreError>, Result<(), tokio_postgres::Error>) {
-        let mut beat = pin!(async { tokio::join!(store.heartbeat_coordinator(registration), probe.ask()) });
-        if let Ok(beaten) = timeout(SLOW_BEAT, &mut beat).await {
-            return beaten;
-        }
-        // A database that stalls is no doubt: it has not forgotten anything.
-        self.hub.beating(false);
-        beat.await
+    ) -> (Result<f64, StoreError>, Result<(), Doubt>) {
+        let restored = self.hub.restoration.is_done();
+        let mut beat = pin!(async {
+            let mut beat = pin!(store.heartbeat_coordinator(registration, restored));
+            if let Ok(beaten) = timeout(SLOW_BEAT, &mut beat).await {
+                return beaten;
+            }
+            // A database that stalls is no doubt: it has not forgotten anything.
+            self.hub.readiness.beating(false);
+            beat.await
+        });
+        let mut asking = pin!(probe.ask());
+        let mut asked = None;
+        let heard = loop {
+            tokio::select! {
+                heard = &mut beat => break heard,
+                answer = &mut asking, if asked.is_none() => asked = Some(answer),
+            }
+        };
+        let asked = match asked {
+            Some(answer) => Ok(answer),
+            None => timeout(SLOW_LISTENER, asking).await,
+        };
+        (heard, asked.map_or(Err(Doubt::ListenStuck), |answer| answer.map_err(|error| Doubt::ListenEnded(Some(error)))))
     }
 }

@@ -30,6 +30,10 @@ pub struct Fold {
     marks: u64,
     /// Local peers with wishes that are committed and not settled.
     unsettled: HashSet<Uuid>,
+    /// What is absent from the tables is absent.
+    settled: bool,
+    /// Local peers that do not know of some absence.
+    withholding: HashSet<Uuid>,
 }
 
 /// The log asks for the next page of a view.
@@ -104,12 +108,15 @@ impl Fold {
     pub fn mark(&mut self) {
         self.marks += 1;
         self.unsettled.retain(|peer| {
-            self.locals.get_mut(peer).is_some_and(|local| !local.is_covered() || local.wishes.settle(self.marks))
+            self.locals
+                .get_mut(peer)
+                .is_some_and(|local| !local.is_covered() || local.restoring || local.wishes.settle(self.marks))
         });
     }
 
     /// A new registration, and with it a new log. Returns the sessions to restore.
     pub fn begin(&mut self) -> Vec<SessionId> {
+        self.settled = false;
         let begun = self.locals.iter_mut().map(|(peer, local)| {
             local.uncover();
             SessionId { peer: *peer, number: local.session }
@@ -117,9 +124,23 @@ impl Fold {
         begun.collect()
     }
 
-    /// What it takes to restore a session; None: it ended.
-    pub fn standing(&self, id: SessionId) -> Option<Standing> {
-        self.get(id).map(Local::standing)
+    /// What it takes to restore a session, which is about to be done; None: it ended.
+    pub fn standing(&mut self, id: SessionId) -> Option<Standing> {
+        let local = self.get_mut(id)?;
+        local.restoring = true;
+        Some(local.standing())
+    }
+
+    /// A session was restored with these tunnels. Returns what the peer has asked for since it was taken: that may have
+    /// been committed first, without effect, and must be again.
+    pub fn restored(&mut self, id: SessionId, tunnels: &[Uuid]) -> Vec<(Uuid, Wish)> {
+        let Some(local) = self.get_mut(id) else { return Vec::new() };
+        local.restoring = false;
+        let tunnels: HashSet<&Uuid> = tunnels.iter().collect();
+        let missed = |(dst, wish): &(Uuid, Wish)| tunnels.contains(dst) == (*wish == Wish::Close);
+        let missed: Vec<_> = local.wishes.iter().filter(missed).collect();
+        missed.iter().for_each(|(dst, wish)| local.wishes.make(*dst, *wish));
+        missed
     }
 
     /// The last node of a session; None: it ended, or announced none.
@@ -130,6 +151,11 @@ impl Fold {
     /// The outbox of a session.
     pub fn outbox(&self, id: SessionId) -> Option<&Arc<Outbox>> {
         self.get(id).map(|local| &local.outbox)
+    }
+
+    /// The outboxes of all sessions.
+    pub fn outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.locals.values().map(|local| &local.outbox)
     }
 
     /// Folds the next event of the log.
@@ -152,6 +178,7 @@ impl Fold {
             Event::View { id, session, after, until, partners } => {
                 return self.view(SessionId { peer: id, number: session }, after, until, &partners);
             }
+            Event::Settled => self.settle(),
         }
         None
     }
@@ -206,11 +233,13 @@ impl Fold {
     }
 
     fn view(&mut self, id: SessionId, after: Option<Uuid>, until: Option<Uuid>, page: &[Partner]) -> Option<NextPage> {
-        let turned = self.get_mut(id)?.turn(after, until, page);
+        let settled = self.settled;
+        let turned = self.get_mut(id)?.turn(after, until, page, settled);
         self.interest.extend(turned.added.into_iter().map(|other| (other, id.peer)));
         for other in turned.removed {
             self.interest.remove(&(other, id.peer));
         }
+        self.note_withheld(id.peer);
         turned.next.map(|after| NextPage { id, after })
     }
 
@@ -221,8 +250,27 @@ impl Fold {
     }
 
     fn tunnel_closed(&mut self, peer: Uuid, other: Uuid, direction: Direction) {
-        if self.locals.get_mut(&peer).is_some_and(|local| local.closed(other, direction)) {
+        let settled = self.settled;
+        if self.locals.get_mut(&peer).is_some_and(|local| local.closed(other, direction, settled)) {
             self.interest.remove(&(other, peer));
+        } else {
+            self.note_withheld(peer);
+        }
+    }
+
+    fn note_withheld(&mut self, peer: Uuid) {
+        if !self.settled && self.locals.get(&peer).is_some_and(Local::withholds) {
+            self.withholding.insert(peer);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settled = true;
+        for peer in std::mem::take(&mut self.withholding) {
+            let Some(local) = self.locals.get_mut(&peer) else { continue };
+            for other in local.settle() {
+                self.interest.remove(&(other, peer));
+            }
         }
     }
 

@@ -7,18 +7,19 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use serde_json::value::RawValue;
 use tailnet_wire::Event;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::{
     batcher::Batcher,
     binder::Binder,
+    close::Close,
     fold::Fold,
     frame::MAX_REPORTS,
     handshaker::Handshaker,
@@ -28,8 +29,10 @@ use crate::{
     metrics::Metrics,
     outbox::Outbox,
     querier::Querier,
+    readiness::Readiness,
     reporter::{Report, Reporter},
     request::{BinderRequest, HandshakerRequest, Permit, QuerierRequest, Question, Step, TunnelerRequest},
+    restoring::{Restoration, Restoring},
     store::TokenHash,
     tunneler::Tunneler,
     wishes::Wish,
@@ -58,9 +61,10 @@ pub struct Hub {
     pub room: Arc<Semaphore>,
     /// What the admin listener shows.
     pub metrics: Metrics,
-    registration: watch::Sender<Option<Uuid>>,
-    beating: AtomicBool,
-    draining: AtomicBool,
+    /// Whether new sessions are taken.
+    pub readiness: Readiness,
+    /// Whether all sessions are restored.
+    pub restoration: Restoration,
     questions: AtomicU64,
     /// Numbers the reports in the order of their arrival.
     pub reports: AtomicU64,
@@ -96,37 +100,19 @@ impl Hub {
             heartbeater: Batcher::new(metrics.counts(Heartbeater::NAME)),
             reporter: Batcher::new(metrics.counts(Reporter::NAME)),
             room: Arc::new(Semaphore::new(room)),
+            readiness: Readiness::new(metrics.ready.clone()),
             metrics,
-            registration: watch::Sender::default(),
-            beating: AtomicBool::default(),
-            draining: AtomicBool::default(),
+            restoration: Restoration::default(),
             questions: AtomicU64::default(),
             reports: AtomicU64::default(),
         }
     }
 
-    /// Whether new sessions are taken: the proxy is registered, its heartbeats are answered, it does not drain.
-    ///
-    /// # Errors
-    /// Says what is missing.
-    pub fn ready(&self) -> Result<(), &'static str> {
-        if self.draining.load(Ordering::Acquire) {
-            Err("draining")
-        } else if self.registration.borrow().is_none() {
-            Err("not registered with Postgres")
-        } else if !self.beating.load(Ordering::Acquire) {
-            Err("Postgres does not answer")
-        } else {
-            Ok(())
-        }
-    }
-
     /// From now on the end of a session is not told: all of them end with the registration.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.readiness.drain();
         self.heartbeater.drain();
         self.reporter.drain();
-        self.show_ready();
     }
 
     /// Waits until no request waits and none is in flight.
@@ -142,40 +128,17 @@ impl Hub {
         self.reporter.idle().await;
     }
 
-    /// Follows the registration; None: there is none.
-    pub fn registration(&self) -> watch::Receiver<Option<Uuid>> {
-        self.registration.subscribe()
-    }
-
     /// A registration is current and its log is listened to: all sessions are to be restored.
     pub fn begin(&self, registration: Uuid) {
         let mut fold = self.lock();
+        let restoring = self.restoration.begin();
         for id in fold.begin() {
-            self.binder.push(id, BinderRequest::new(Step::Restore));
+            let restore = BinderRequest { restoring: Some(restoring.clone()), ..BinderRequest::new(Step::Restore) };
+            self.binder.push(id, restore);
         }
         drop(fold);
-        self.beating.store(true, Ordering::Release);
-        self.registration.send_replace(Some(registration));
+        self.readiness.begin(registration);
         self.metrics.resyncs.inc();
-        self.show_ready();
-    }
-
-    /// This registration can be trusted no more.
-    pub fn doubt(&self, registration: Uuid) {
-        self.registration.send_if_modified(|current| {
-            let doubted = *current == Some(registration);
-            if doubted {
-                *current = None;
-            }
-            doubted
-        });
-        self.show_ready();
-    }
-
-    /// Whether Postgres answers heartbeats in time.
-    pub fn beating(&self, beating: bool) {
-        self.beating.store(beating, Ordering::Release);
-        self.show_ready();
     }
 
     /// Folds a message of the log.
@@ -225,18 +188,31 @@ impl Hub {
     pub fn tunnel(&self, id: SessionId, dst: Uuid, wish: Wish, permit: Permit) {
         let mut fold = self.lock();
         if fold.wish(id, dst, wish) {
-            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(wish), ready: None, permit: Some(permit) });
+            self.tunneler.push(
+                (id, dst),
+                TunnelerRequest { wish: Some(wish), permit: Some(permit), ..TunnelerRequest::default() },
+            );
+        }
+    }
+
+    /// A session was restored with these tunnels.
+    pub fn restored(&self, id: SessionId, tunnels: &[Uuid]) {
+        let mut fold = self.lock();
+        for (dst, wish) in fold.restored(id, tunnels) {
+            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(wish), ..TunnelerRequest::default() });
         }
     }
 
     /// Opens tunnels that a restore had no room for, unless the peer has asked to close them since.
-    pub fn reopen(&self, id: SessionId, dsts: Vec<Uuid>) {
+    pub fn reopen(&self, id: SessionId, dsts: Vec<Uuid>, restoring: Option<&Restoring>) {
         let fold = self.lock();
         if !fold.holds(id) {
             return;
         }
         for dst in dsts.into_iter().filter(|dst| fold.wish_for(id, *dst) != Some(Wish::Close)) {
-            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(Wish::Open), ..TunnelerRequest::default() });
+            let restoring = restoring.cloned();
+            let open = TunnelerRequest { wish: Some(Wish::Open), restoring, ..TunnelerRequest::default() };
+            self.tunneler.push((id, dst), open);
         }
     }
 
@@ -280,10 +256,24 @@ impl Hub {
     /// Ends a session without a goodbye, unless it ended already.
     pub fn lose(&self, id: SessionId) {
         let mut fold = self.lock();
-        if fold.close(id) && !self.draining.load(Ordering::Acquire) {
+        if fold.close(id) && !self.readiness.draining() {
             self.binder.push(id, BinderRequest::new(Step::Lose));
         }
         self.metrics.sessions.set(fold.len() as i64);
+    }
+
+    /// The number of sessions.
+    pub fn sessions(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Sends so many peers to other proxies. Returns how many it had.
+    pub fn shed(&self, count: usize) -> usize {
+        let fold = self.lock();
+        for outbox in fold.outboxes().take(count) {
+            outbox.close(Close::Shed);
+        }
+        fold.len()
     }
 
     /// What it takes to restore a session; None: it ended.
@@ -313,10 +303,6 @@ impl Hub {
     pub fn refuse(&self, id: SessionId, error: String) {
         tracing::warn!(%id, error, "Postgres refused an entry");
         self.lock().refuse(id, error, true);
-    }
-
-    fn show_ready(&self) {
-        self.metrics.ready.set(i64::from(self.ready().is_ok()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Fold> {

@@ -9,13 +9,14 @@
 //! - [`session`]: one websocket, one task; [`frame`]: what goes over it; [`close`]: why it ends
 //!
 //! State:
-//! - [`hub`]: where sessions, the log and the roles meet
+//! - [`hub`]: where sessions, the log and the roles meet; [`readiness`]: whether new sessions are taken
 //! - [`fold`]: the fold over the log; [`local`]: one peer of it; [`wishes`]: the tunnels it asked for
 //! - [`told`]: what one peer was told of another; [`outbox`]: what it is still to be told
 //! - [`id`]: which session of which peer
 //!
 //! Postgres:
-//! - [`coordinator`]: registration, heartbeat, and the answer to any doubt; [`listener`]: the LISTEN connection
+//! - [`coordinator`]: registration, heartbeat, and the answer to any doubt; [`listener`]: the LISTEN connection;
+//!   [`restoring`]: whether all sessions are restored; [`shedder`]: what is done when Postgres stays away
 //! - [`batcher`]: natural batching; [`request`]: what is batched; [`bisect`]: finds the bad entry of a batch
 //! - [`worker`]: the loop of all roles; [`binder`], [`tunneler`], [`handshaker`], [`querier`], [`heartbeater`],
 //!   [`reporter`]: the roles
@@ -44,11 +45,14 @@ pub mod local;
 pub mod metrics;
 pub mod outbox;
 pub mod querier;
+pub mod readiness;
 pub mod reporter;
 pub mod request;
+pub mod restoring;
 pub mod run;
 pub mod server;
 pub mod session;
+pub mod shedder;
 pub mod store;
 pub mod told;
 pub mod tunneler;

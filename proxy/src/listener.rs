@@ -9,7 +9,11 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use crate::{chain::Chain, database::Database};
+use crate::{
+    chain::Chain,
+    database::Database,
+    store::{Store, StoreError},
+};
 
 /// Payloads that wait to be folded. When they are this many, Postgres keeps the rest.
 const BACKLOG: usize = 4096;
@@ -34,9 +38,9 @@ impl Listener {
     /// Listens to the log of a registration.
     ///
     /// # Errors
-    /// When no connection can be made.
-    pub async fn listen(database: &Database, registration: Uuid) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut connection) = database.connect("listener").await?;
+    /// When no connection can be made, or the registration is not current.
+    pub async fn listen(database: &Database, registration: Uuid) -> Result<Self, StoreError> {
+        let (client, mut connection) = database.connect("listener").await.map_err(StoreError::Connect)?;
         let (sender, payloads) = mpsc::channel(BACKLOG);
         let driver = tokio::spawn(async move {
             loop {
@@ -57,8 +61,7 @@ impl Listener {
             }
         });
         let listener = Self { payloads, probe: Probe { client }, driver };
-        let channel = format!("tailnet_{}", registration.simple());
-        listener.probe.client.batch_execute(&format!("LISTEN {channel}")).await?;
+        Store::listen_coordinator(&listener.probe.client, registration).await?;
         Ok(listener)
     }
 }

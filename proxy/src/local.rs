@@ -3,9 +3,12 @@
 //! *Covered* are the partners that the pages of its view have reached in this registration's log. About those the
 //! state is exactly what the tables said at this place of the log. Partners further on stand still until their page
 //! comes: an event about one of them may rest on a tunnel that was closed while the proxy was not listening.
+//!
+//! *Withheld* is the news that a partner is absent, until the log is settled: a crash empties the tables, and then a
+//! partner that is missing may just not have been restored yet. That it is there is told at once.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::Bound,
     sync::Arc,
 };
@@ -40,8 +43,12 @@ pub struct Local {
     pub node: Option<Arc<RawValue>>,
     /// The tunnels that it asked for and that the log may not tell yet.
     pub wishes: Wishes,
+    /// A restore with its tunnels was taken, and is not known to be committed.
+    pub restoring: bool,
     partners: BTreeMap<Uuid, Relation>,
     covered: Coverage,
+    /// Partners that are absent, and the peer does not know.
+    withheld: BTreeSet<Uuid>,
 }
 
 /// What a local peer has with a partner.
@@ -50,6 +57,12 @@ struct Relation {
     outbound: bool,
     inbound: bool,
     told: Told,
+}
+
+impl Relation {
+    fn has_tunnel(&self) -> bool {
+        self.outbound || self.inbound
+    }
 }
 
 /// How far the pages of the view have come.
@@ -88,8 +101,10 @@ impl Local {
             outbox,
             node: None,
             wishes: Wishes::default(),
+            restoring: false,
             partners: BTreeMap::new(),
             covered: Coverage::Nothing,
+            withheld: BTreeSet::new(),
         }
     }
 
@@ -115,7 +130,9 @@ impl Local {
 
     /// The binding of a partner changed; None: it left.
     pub fn changed(&mut self, other: Uuid, binding: Option<&Binding>) {
-        if self.covers(other) {
+        // One without a tunnel is only remembered.
+        let knows = |relation: &Relation| relation.has_tunnel() || binding.is_none();
+        if self.covers(other) && self.partners.get(&other).is_some_and(knows) {
             self.tell(other, binding);
         }
     }
@@ -138,7 +155,7 @@ impl Local {
     }
 
     /// A tunnel was closed. Whether `other` was a partner and is one no more.
-    pub fn closed(&mut self, other: Uuid, direction: Direction) -> bool {
+    pub fn closed(&mut self, other: Uuid, direction: Direction, settled: bool) -> bool {
         if !self.covers(other) {
             return false;
         }
@@ -147,25 +164,23 @@ impl Local {
             Direction::Outbound => relation.outbound = false,
             Direction::Inbound => relation.inbound = false,
         }
-        if relation.outbound || relation.inbound {
-            return false;
-        }
-        self.part(other);
-        true
+        !relation.has_tunnel() && self.absent(other, settled)
     }
 
     /// A page of the view: the truth for the keys in (after, until].
-    pub fn turn(&mut self, after: Option<Uuid>, until: Option<Uuid>, page: &[Partner]) -> Turned {
+    pub fn turn(&mut self, after: Option<Uuid>, until: Option<Uuid>, page: &[Partner], settled: bool) -> Turned {
         if after.is_some_and(|after| self.covered < Coverage::UpTo(after)) {
             return Turned::default(); // its predecessors did not come: another chain of pages is on its way
         }
         let listed: HashSet<Uuid> = page.iter().map(|partner| partner.id).collect();
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), until.map_or(Bound::Unbounded, Bound::Included));
-        let removed: Vec<Uuid> =
+        let mut removed: Vec<Uuid> =
             self.partners.range(range).map(|(id, _)| *id).filter(|id| !listed.contains(id)).collect();
-        for other in &removed {
-            self.part(*other);
-        }
+        removed.retain(|other| {
+            let relation = self.partners.get_mut(other).expect("it was just listed");
+            (relation.outbound, relation.inbound) = (false, false);
+            self.absent(*other, settled)
+        });
         let mut added = Vec::new();
         for partner in page {
             let relation = self.partners.entry(partner.id).or_insert_with(|| {
@@ -173,14 +188,34 @@ impl Local {
                 Relation::default()
             });
             (relation.outbound, relation.inbound) = (partner.outbound, partner.inbound);
-            // After a crash of the database a partner without a binding may be one that its proxy has not restored yet.
-            // To tell it at once is right only because no grace time exists yet: absence will have to wait for one.
-            self.tell(partner.id, partner.binding.as_ref());
+            match &partner.binding {
+                None if !settled => self.withhold(partner.id),
+                binding => self.tell(partner.id, binding.as_ref()),
+            }
         }
         let reached = until.map_or(Coverage::All, Coverage::UpTo);
         let further = reached > self.covered;
         self.covered = self.covered.max(reached);
         Turned { added, removed, next: until.filter(|_| further) }
+    }
+
+    /// Whether the peer does not know of the absence of some partner.
+    pub fn withholds(&self) -> bool {
+        !self.withheld.is_empty()
+    }
+
+    /// What is absent is absent: tells what was withheld. Returns those that are partners no more. Partners further on
+    /// have their page still to come.
+    pub fn settle(&mut self) -> Vec<Uuid> {
+        let mut absent: Vec<Uuid> = self.withheld.iter().copied().filter(|other| self.covers(*other)).collect();
+        absent.retain(|other| {
+            self.tell(*other, None);
+            !self.partners[other].has_tunnel()
+        });
+        for other in &absent {
+            self.partners.remove(other);
+        }
+        absent
     }
 
     /// What it takes to restore the session: the tunnels of the log, corrected by what the peer asked for since.
@@ -197,9 +232,27 @@ impl Local {
 
     fn tell(&mut self, other: Uuid, binding: Option<&Binding>) {
         let Some(relation) = self.partners.get_mut(&other) else { return };
+        self.withheld.remove(&other);
         let told = relation.told;
         if told.then(binding) != told {
             relation.told = self.outbox.tell(other, told, binding);
+        }
+    }
+
+    /// No tunnel to a partner is left. Whether it is a partner no more.
+    fn absent(&mut self, other: Uuid, settled: bool) -> bool {
+        self.withhold(other);
+        if !settled && self.withheld.contains(&other) {
+            return false;
+        }
+        self.part(other);
+        true
+    }
+
+    /// There is nothing to withhold from a peer that was told nothing.
+    fn withhold(&mut self, other: Uuid) {
+        if self.told(other) != Told::Nothing {
+            self.withheld.insert(other);
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub payloads: Count,
     /// Events folded.
     pub events: Count,
+    /// The share of the queue of notifications that is in use.
+    pub queue: Gauge<f64, AtomicU64>,
     /// Registrations, each with a restore of all sessions.
     pub resyncs: Count,
     /// Rows of connection logs that Postgres says were written.
@@ -74,6 +76,7 @@ impl Default for Metrics {
             updates: Count::default(),
             payloads: Count::default(),
             events: Count::default(),
+            queue: Gauge::default(),
             resyncs: Count::default(),
             log_rows: Count::default(),
             received: Family::default(),
@@ -132,6 +135,9 @@ impl Metrics {
         registry.register("updates_sent", "Updates written to peers", self.updates.clone());
         registry.register("log_payloads", "NOTIFY payloads received", self.payloads.clone());
         registry.register("log_events", "Events of the log folded", self.events.clone());
+        let queue = "Share of the queue of notifications of Postgres in use, as of the last heartbeat; when it is full, \
+                     nothing can be committed";
+        registry.register("notification_queue_usage", queue, self.queue.clone());
         registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
         registry.register("connection_log_rows", "Rows of connection logs written", self.log_rows.clone());
         registry.register("requests_received", "Requests to be written", self.received.clone());

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     batcher::Request,
     id::{Identity, SessionId},
+    restoring::Restoring,
     store::TokenHash,
     wishes::Wish,
 };
@@ -42,6 +43,8 @@ pub struct BinderRequest {
     pub done: Vec<oneshot::Sender<()>>,
     /// See [`Permit`].
     pub permit: Option<Permit>,
+    /// It restores what stood when the registration began.
+    pub restoring: Option<Restoring>,
 }
 
 /// A request of the tunneler, by session and other end.
@@ -53,6 +56,8 @@ pub struct TunnelerRequest {
     pub ready: Option<Permit>,
     /// See [`Permit`].
     pub permit: Option<Permit>,
+    /// It restores what stood when the registration began.
+    pub restoring: Option<Restoring>,
 }
 
 /// A request of the handshaker, by session and other end.
@@ -124,7 +129,13 @@ impl Request for BinderRequest {
         };
         self.done.extend(newer.done);
         self.ready.extend(newer.ready);
-        Self { step, ready: self.ready, done: self.done, permit: newer.permit.or(self.permit) }
+        Self {
+            step,
+            ready: self.ready,
+            done: self.done,
+            permit: newer.permit.or(self.permit),
+            restoring: newer.restoring.or(self.restoring),
+        }
     }
 }
 
@@ -136,6 +147,7 @@ impl Request for TunnelerRequest {
             wish: newer.wish.or(self.wish),
             ready: newer.ready.or(older_ready),
             permit: newer.permit.or(self.permit),
+            restoring: newer.restoring.or(self.restoring),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     reporter::Reporter,
     server::{self, Server},
     session::Options,
+    shedder::Shedder,
     tunneler::Tunneler,
     worker::Workshop,
 };
@@ -87,6 +88,7 @@ impl Proxy {
             sessions: sessions.clone(),
             options: Options { ping_interval: config.ping_interval, shutdown: shutdown.clone() },
         };
+        tasks.spawn(Shedder::new(Arc::clone(&hub), config.shed_after).run(shutdown.clone()));
         tasks.spawn(serve(public, server.public(), shutdown.clone()));
         tasks.spawn(serve(admin, server::admin(Arc::clone(&hub)), stop.clone()));
 

@@ -66,7 +66,7 @@ async fn accept(server: Server, request: Request) -> Result<Response<Body>, Resp
     let token = auth::token(request.headers()).ok_or_else(|| {
         unauthorized("expected a token in Authorization: Bearer <token>, or in the subprotocol bearer.<token>\n")
     })?;
-    server.hub.ready().map_err(unavailable)?;
+    server.hub.readiness.check().map_err(unavailable)?;
     let identity = server.authenticate(token).await?;
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
@@ -81,7 +81,7 @@ async fn accept(server: Server, request: Request) -> Result<Response<Body>, Resp
 }
 
 async fn readyz(State(server): State<Server>) -> Response<Body> {
-    match server.hub.ready() {
+    match server.hub.readiness.check() {
         Ok(()) => plain(StatusCode::OK, "ready\n", None),
         Err(reason) => unavailable(reason),
     }

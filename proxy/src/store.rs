@@ -110,12 +110,25 @@ impl Store {
         self.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
     }
 
-    /// Says that the coordinator lives.
+    /// Says that the coordinator lives, and whether all its sessions are restored. Returns the share of the queue of
+    /// notifications that is in use.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn heartbeat_coordinator(&mut self, registration: Uuid) -> Result<(), StoreError> {
-        self.call("heartbeat_coordinator", "SELECT tailnet.heartbeat_coordinator($1)", &[&registration]).await
+    pub async fn heartbeat_coordinator(&mut self, registration: Uuid, restored: bool) -> Result<f64, StoreError> {
+        const SQL: &str = "
+            SELECT pg_catalog.pg_notification_queue_usage() FROM tailnet.heartbeat_coordinator($1, $2)";
+        self.get("heartbeat_coordinator", SQL, &[&registration, &restored]).await
+    }
+
+    /// Listens to the log of a registration on a connection.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn listen_coordinator(client: &Client, registration: Uuid) -> Result<(), StoreError> {
+        let function = "listen_coordinator";
+        let listening = client.execute("SELECT tailnet.listen_coordinator($1)", &[&registration]).await;
+        listening.map(drop).map_err(|source| StoreError::Call { function, source })
     }
 
     /// Ends the registration; all its sessions are lost.

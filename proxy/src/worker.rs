@@ -102,7 +102,7 @@ struct Worker<R> {
 
 impl<R: Role + Sync> Worker<R> {
     async fn work(mut self) {
-        let mut current = self.shop.hub.registration();
+        let mut current = self.shop.hub.readiness.registration();
         loop {
             let registered = current.wait_for(|current| current.is_some() || !R::FENCED).await;
             let Ok(registration) = registered.map(|registration| registration.unwrap_or_default()) else { return };
@@ -134,12 +134,12 @@ impl<R: Role + Sync> Worker<R> {
             tracing::warn!(role = R::NAME, error = %Chain(error), "call failed");
             match error.fault() {
                 Fault::Failed | Fault::Refused => {}
-                Fault::Unregistered => hub.doubt(registration),
+                Fault::Unregistered => hub.readiness.doubt(registration),
                 Fault::Unknown => {
                     self.store = None;
                     // It may still be committed, after what comes next: only a new registration fences it.
                     if R::FENCED {
-                        hub.doubt(registration);
+                        hub.readiness.doubt(registration);
                     }
                 }
             }

@@ -72,7 +72,7 @@ const CALLS: [(&str, &str, &str); 24] = [
     ("revoke_tunnel", "c($from + 550), a($from + 551)", "t"),
     ("rotate_token", "c($from + 550)", "1 row"),
     ("revoke_peer", "c($from + 550)", "t"),
-    ("heartbeat_coordinator", "$registration", "1"),
+    ("heartbeat_coordinator", "$registration, true", "1"),
     ("close_coordinator", "$registration", "500"),
     ("register_coordinator", "gen_random_uuid(), 'third'", "1 row"),
 ];

@@ -14,6 +14,7 @@ const PROXY_FUNCTIONS: [&str; 15] = [
     "close_coordinator",
     "close_tunnels",
     "disconnect_peers",
+    "listen_coordinator",
     "heartbeat_coordinator",
     "lose_peers",
     "open_tunnels",

@@ -24,7 +24,7 @@ CREATE PROCEDURE start() LANGUAGE sql AS $$
 $$;
 CREATE PROCEDURE stop() LANGUAGE sql AS $$
     TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.coordinators,
-        tailnet_private.peers, tailnet_private.tunnels, tailnet_private.agent_connections, tailnet_private.connection_logs;
+        tailnet_private.restoration, tailnet_private.peers, tailnet_private.tunnels, tailnet_private.agent_connections, tailnet_private.connection_logs;
 $$;
 
 -- Waits, up to a deadline, until a query has a row.

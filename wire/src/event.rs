@@ -86,6 +86,9 @@ pub enum Event {
         /// In key order.
         partners: Vec<Partner>,
     },
+    /// What is absent from the tables is absent: until now, after a crash had emptied them, a partner that is missing
+    /// from a view may just not have been restored yet. Sent once a registration.
+    Settled,
 }
 
 /// What a peer's tunnel partners are to know of it.

@@ -85,3 +85,38 @@ fn check(world: &World, socket: &Socket) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+/// A tunnel is closed while a restore that still has it is in flight.
+#[test]
+fn a_tunnel_that_is_closed_during_a_restore_stays_closed() {
+    let (proxy, socket) = (0, 0);
+    let take = |role| Op::Take { proxy, role, limit: 3 };
+    let deliver = || Op::Deliver { proxy, messages: 100 };
+    let ops = [
+        Op::Connect { peer: 0, proxy },
+        Op::Join { which: 0 },
+        take(0),
+        Op::Commit { which: 0 },
+        Op::Tunnel { socket, dst: 1, open: true },
+        take(1),
+        Op::Commit { which: 0 },
+        deliver(),
+        Op::Settle,
+        Op::Ask { proxy },
+        Op::Answer { proxy },
+        Op::Ask { proxy },
+        Op::Answer { proxy },
+        Op::Cut { proxy },
+        Op::Register { proxy },
+        Op::Listen { proxy },
+        take(0),
+        Op::Tunnel { socket, dst: 1, open: false },
+        take(1),
+        Op::Commit { which: 1 },
+        Op::Commit { which: 0 },
+        Op::Settle,
+    ];
+    let mut world = World::new(3);
+    ops.iter().for_each(|op| world.step(op));
+    check(&world, &world.sockets[0]).expect("the tables say what the peer asked for");
+}

@@ -36,6 +36,8 @@ pub struct Row {
 struct Channel {
     registration: Option<Uuid>,
     listening: bool,
+    restored: bool,
+    settled: bool,
     log: VecDeque<Vec<Event>>,
     written: usize,
 }
@@ -50,6 +52,10 @@ pub struct Model {
     pub parted: BTreeMap<(Uuid, Uuid), usize>,
     /// How often a peer was lost.
     pub lost: BTreeMap<Uuid, usize>,
+    /// The tables were emptied at least once.
+    pub crashed: bool,
+    /// The newest session of each peer that was ever attached: outlives a crash.
+    newest: BTreeMap<Uuid, i64>,
     /// Tunnels that the operator no longer allows.
     pub revoked: BTreeSet<(Uuid, Uuid)>,
     channels: [Channel; COORDINATORS],
@@ -69,6 +75,8 @@ impl Model {
             visible: BTreeSet::new(),
             parted: BTreeMap::new(),
             lost: BTreeMap::new(),
+            crashed: false,
+            newest: BTreeMap::new(),
             revoked: BTreeSet::new(),
             channels: Default::default(),
             page_size,
@@ -113,9 +121,11 @@ impl Model {
 
     /// The tables are emptied, and every connection is cut.
     pub fn crash(&mut self) {
-        for id in self.rows.keys().copied().collect::<Vec<_>>() {
+        // Those who were lost are absent now. Of the others nobody may hear that they left.
+        for (id, _) in self.rows.clone().into_iter().filter(|(_, row)| row.coordinator.is_none()) {
             self.part_from_all(id);
         }
+        self.crashed = true;
         self.rows.clear();
         self.tunnels.clear();
         self.channels = Default::default();
@@ -152,6 +162,7 @@ impl Model {
     pub fn lose(&mut self, at: usize, id: SessionId) {
         let mut fanout = Fanout::default();
         if self.holds(at, id) {
+            self.end_earlier(&mut fanout, at, id);
             self.rows.get_mut(&id.peer).expect("held").session = id.number;
             self.end(&mut fanout, id.peer);
         }
@@ -161,6 +172,7 @@ impl Model {
     pub fn disconnect(&mut self, at: usize, id: SessionId) {
         let mut fanout = Fanout::default();
         if self.holds(at, id) {
+            self.end_earlier(&mut fanout, at, id);
             self.to_partners(&mut fanout, id.peer, &Event::Disconnected { id: id.peer });
             self.part_from_all(id.peer);
             self.tunnels.retain(|(src, _)| *src != id.peer);
@@ -184,6 +196,7 @@ impl Model {
 
     pub fn revoke(&mut self, src: Uuid, dst: Uuid) {
         self.revoked.insert((src, dst));
+        self.may_part(src, dst);
         self.close_tunnel(src, dst);
     }
 
@@ -193,6 +206,17 @@ impl Model {
             self.page(&mut fanout, at, id, Some(after));
         }
         self.send(fanout);
+    }
+
+    /// A coordinator beats. Time has no length here: the grace after a crash is over when all are back and restored.
+    pub fn beat(&mut self, at: usize, restored: bool) {
+        self.channels[at].restored |= restored;
+        if self.channels.iter().all(|channel| channel.restored) && !self.channels[at].settled {
+            self.channels[at].settled = true;
+            let mut fanout = Fanout::default();
+            fanout[at].push(Event::Settled);
+            self.send(fanout);
+        }
     }
 
     /// The next message of a log.
@@ -215,6 +239,13 @@ impl Model {
         ends.map(|(src, dst)| if *src == id { *dst } else { *src }).collect()
     }
 
+    fn end_earlier(&self, fanout: &mut Fanout, at: usize, id: SessionId) {
+        let held = self.rows[&id.peer].session;
+        if held < id.number {
+            fanout[at].push(Event::Ended { id: id.peer, session: held, why: Ending::Superseded });
+        }
+    }
+
     fn holds(&self, at: usize, id: SessionId) -> bool {
         self.rows.get(&id.peer).is_some_and(|row| row.coordinator == Some(at) && row.session <= id.number)
     }
@@ -226,10 +257,12 @@ impl Model {
     fn open_session(&mut self, fanout: &mut Fanout, at: usize, id: SessionId) -> bool {
         let old = self.rows.get(&id.peer).copied();
         let elsewhere = old.is_some_and(|row| row.coordinator.is_some_and(|holder| holder != at));
-        if old.is_some_and(|row| row.session > id.number || (row.session == id.number && elsewhere)) {
+        let newest = self.newest.entry(id.peer).or_insert(id.number);
+        if *newest > id.number || old.is_some_and(|row| row.session == id.number && elsewhere) {
             fanout[at].push(Event::Ended { id: id.peer, session: id.number, why: Ending::Superseded });
             return false;
         }
+        *newest = id.number;
         if let Some(Row { coordinator: Some(holder), session, .. }) = old
             && session != id.number
         {
@@ -322,6 +355,13 @@ impl Model {
 
     fn binding(&self, id: Uuid) -> Option<Binding> {
         self.rows.get(&id).and_then(|row| row.status).map(binding)
+    }
+
+    /// After a crash the tables may not tell any more why two peers part: this is why.
+    pub fn may_part(&mut self, a: Uuid, b: Uuid) {
+        if self.crashed {
+            self.part(a, b);
+        }
     }
 
     fn part(&mut self, a: Uuid, b: Uuid) {

@@ -1,6 +1,10 @@
 //! Two proxies on one database, with a few peers: every step that can happen to them, in any order.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use tailnet_proxy::{
@@ -176,7 +180,7 @@ impl World {
             Op::Tunnel { socket, dst, open } => self.tunnel(socket, uuid(dst), open),
             Op::Disconnect { socket } => {
                 if let Some(socket) = self.ready_socket(socket) {
-                    let gone = self.sockets.remove(socket);
+                    let gone = self.remove(socket);
                     let _ = self.proxies[gone.proxy].hub.disconnect(gone.id);
                 }
             }
@@ -225,7 +229,9 @@ impl World {
             Op::Revoke { src, dst } => self.model.revoke(uuid(src), uuid(dst)),
             Op::Settle => self.settle(),
             Op::Crash => {
+                let tunnels = self.model.tunnels.clone();
                 self.model.crash();
+                self.note_what_none_will_restore(&tunnels);
                 for at in 0..COORDINATORS {
                     self.doubt(at);
                     self.proxies[at].registering = None;
@@ -270,6 +276,8 @@ impl World {
     fn join(&mut self, which: usize) {
         let Some(which) = pick(which, self.connecting.len()) else { return };
         let (proxy, id) = self.connecting.remove(which);
+        // A session that is superseded after a crash, before it was restored, takes its tunnels with it.
+        self.may_leave(id.peer);
         if let Some(Joined { outbox, attached }) = self.proxies[proxy].hub.join(id) {
             self.sockets.push(Socket {
                 id,
@@ -298,6 +306,9 @@ impl World {
         let wish = if open { Wish::Open } else { Wish::Close };
         self.proxies[proxy].hub.tunnel(id, dst, wish, permit());
         self.sockets[socket].wished.insert(dst, open);
+        if !open {
+            self.model.may_part(id.peer, dst);
+        }
     }
 
     /// A socket whose requests are read: Postgres knows of its session.
@@ -311,8 +322,37 @@ impl World {
     }
 
     fn lose(&mut self, socket: usize) {
-        let gone = self.sockets.remove(socket);
+        let gone = self.remove(socket);
         self.proxies[gone.proxy].hub.lose(gone.id);
+    }
+
+    fn remove(&mut self, socket: usize) -> Socket {
+        let gone = self.sockets.remove(socket);
+        self.may_leave(gone.id.peer);
+        gone
+    }
+
+    /// A session that took over has the node and the tunnels of the one before, as long as the tables have them: it
+    /// restores what it announced itself, and what its log told it.
+    fn note_what_none_will_restore(&mut self, tunnels: &BTreeSet<(Uuid, Uuid)>) {
+        let kept: BTreeSet<_> = self
+            .sockets
+            .iter()
+            .filter_map(|socket| Some((socket.id.peer, self.proxies[socket.proxy].hub.standing(socket.id)?)))
+            .flat_map(|(peer, standing)| standing.tunnels.into_iter().map(move |dst| (peer, dst)))
+            .collect();
+        tunnels.difference(&kept).for_each(|(src, dst)| self.model.may_part(*src, *dst));
+        // Of two sessions of a peer the newer may be the only one that comes back.
+        let comes_back = |peer: &Uuid| {
+            let mut own = self.sockets.iter().filter(|socket| socket.id.peer == *peer);
+            own.next().is_some_and(|socket| socket.announced.is_some()) && own.next().is_none()
+        };
+        let gone: Vec<_> = (0..PEERS).map(uuid).filter(|peer| !comes_back(peer)).collect();
+        gone.into_iter().for_each(|peer| self.may_leave(peer));
+    }
+
+    fn may_leave(&mut self, id: Uuid) {
+        (0..PEERS).for_each(|peer| self.model.may_part(uuid(peer), id));
     }
 
     /// Whether there was something to write.
@@ -400,6 +440,11 @@ impl World {
         match flight.work {
             Work::Binder(batch) => {
                 let ids: Vec<_> = batch.iter().map(|(id, ..)| *id).collect();
+                for (id, request, _, tunnels) in &batch {
+                    if request.step == Some(Step::Restore) {
+                        hub.restored(*id, tunnels);
+                    }
+                }
                 batch.into_iter().flat_map(|(_, request, ..)| request.done).for_each(|done| {
                     let _ = done.send(());
                 });
@@ -461,10 +506,11 @@ impl World {
     }
 
     fn beat(&mut self, at: usize) {
-        if let Some(registration) = self.proxies[at].registration
-            && self.model.admit(at, registration).is_err()
-        {
+        let Some(registration) = self.proxies[at].registration else { return };
+        if self.model.admit(at, registration).is_err() {
             self.doubt(at);
+        } else {
+            self.model.beat(at, self.proxies[at].hub.restoration.is_done());
         }
     }
 
@@ -476,7 +522,7 @@ impl World {
 
     fn doubt_registration(&mut self, at: usize, registration: Uuid) {
         let proxy = &mut self.proxies[at];
-        proxy.hub.doubt(registration);
+        proxy.hub.readiness.doubt(registration);
         if proxy.registration == Some(registration) {
             (proxy.registration, proxy.asked) = (None, None);
             while self.model.deliver(at).is_some() {}

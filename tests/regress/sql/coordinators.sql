@@ -10,25 +10,25 @@ SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', NULL
 -- A new registration ends the earlier one, and keeps the peers.
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :c1], '{1,2}'), tailnet.bind_peers(:'x', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}']);
 SELECT pg_temp.coordinator('x', '00000000-0000-4000-8000-000000000001') AS x2 \gset
-SELECT tailnet.heartbeat_coordinator(:'x');
-SELECT tailnet.heartbeat_coordinator(:'x2');
+SELECT tailnet.heartbeat_coordinator(:'x', true);
+SELECT tailnet.heartbeat_coordinator(:'x2', true);
 SELECT tailnet.bind_peers(:'x', ARRAY[:a1], '{1}', ARRAY['{"key":"old"}']);
 SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY name;
-SELECT tailnet.heartbeat_coordinator(NULL);
-SELECT tailnet.heartbeat_coordinator(:nobody);
+SELECT tailnet.heartbeat_coordinator(NULL, true);
+SELECT tailnet.heartbeat_coordinator(:nobody, true);
 
 -- Nobody is expired while he beats, nor by one whose own beats were late.
 SELECT tailnet.open_tunnels(:'x2', ARRAY[:c1], '{2}', ARRAY[:a1]), tailnet.attach_peers(:'y', ARRAY[:b1], '{3}'),
     tailnet.open_tunnels(:'y', ARRAY[:b1], '{3}', ARRAY[:a1]);
-SELECT tailnet.heartbeat_coordinator(:'y');
+SELECT tailnet.heartbeat_coordinator(:'y', true);
 UPDATE tailnet_private.coordinators SET heartbeat_at = heartbeat_at - interval '10 s', on_time_since = on_time_since - interval '20 s';
-SELECT tailnet.heartbeat_coordinator(:'y') AS late_itself;
-SELECT tailnet.heartbeat_coordinator(:'y') AS on_time_too_short;
+SELECT tailnet.heartbeat_coordinator(:'y', true) AS late_itself;
+SELECT tailnet.heartbeat_coordinator(:'y', true) AS on_time_too_short;
 SELECT pg_temp.told('y') \g /dev/null
 
 -- One that was on time expires the silent one, once; its peers are lost, its calls are refused.
 UPDATE tailnet_private.coordinators SET on_time_since = on_time_since - interval '7 s' WHERE name = 'y';
-SELECT tailnet.heartbeat_coordinator(:'y') AS expired, tailnet.heartbeat_coordinator(:'y') AS again;
+SELECT tailnet.heartbeat_coordinator(:'y', true) AS expired, tailnet.heartbeat_coordinator(:'y', true) AS again;
 SELECT pg_temp.told('y');
 SELECT name, coordinator, status FROM tailnet.peers ORDER BY name;
 SELECT name FROM tailnet.coordinators;

@@ -55,6 +55,7 @@ SELECT count(*) AS tunnels FROM tailnet.tunnels;
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1], '{20}');
 SELECT tailnet.lose_peers(:'x', ARRAY[:c1], '{21}');
 SELECT coordinator_id, session FROM tailnet_private.peers WHERE id = :c1;
+SELECT pg_temp.told('x');
 
 -- Disconnected: the binding and the tunnels that it opened are gone, those to it stay.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :b1], '{30,31}'), tailnet.attach_peers(:'y', ARRAY[:a1], '{32}'),
@@ -78,3 +79,11 @@ SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY 1;
 -- Twice is once.
 SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"b"}'], ARRAY[:b1], ARRAY[:c1]);
 SELECT pg_temp.told('x');
+
+-- A crash does not make an older session the newest again, whatever it would restore.
+SELECT tailnet.attach_peers(:'y', ARRAY[:b1], '{50}');
+SELECT pg_temp.told('x') \g /dev/null
+TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
+SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"old"}'], ARRAY[:b1], ARRAY[:c1]);
+SELECT pg_temp.told('x');
+SELECT name FROM tailnet.peers;

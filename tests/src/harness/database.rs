@@ -105,7 +105,17 @@ impl Database {
         else {
             bail!("the URL of the cluster has no TCP host and port");
         };
-        Ok(format!("postgres://{}:{}@{host}:{port}/{}", login.role, login.password, self.name))
+        Ok(self.url_at(login, &[format!("{host}:{port}")]))
+    }
+
+    /// The URL of a proxy that reaches Postgres at one of these places (`host:port`).
+    pub fn url_at(&self, login: &Login, places: &[String]) -> String {
+        format!("postgres://{}:{}@{}/{}", login.role, login.password, places.join(","), self.name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Removes it with all that it put into the cluster.

@@ -8,27 +8,37 @@
 //! That something arrives is awaited, with a [deadline](deadline). That something does *not* arrive is proved by what
 //! arrives after it, see [`marker`]; that no coordinator was told at all is read off the logs, see [`tap`].
 
+pub mod account;
 pub mod cluster;
 pub mod database;
 pub mod deadline;
 mod http;
 pub mod identity;
 mod inbox;
+pub mod light_peer;
 pub mod marker;
 pub mod operator;
+pub mod oracle;
 pub mod plan;
 pub mod private_cluster;
 pub mod process;
+mod process_tree;
 pub mod proxy;
+pub mod received;
+pub mod relay;
 mod run;
 pub mod stack;
 pub mod statements;
 pub mod tap;
 pub mod test_peer;
+pub mod truth;
 
 pub use identity::TestIdentity;
+pub use light_peer::LightPeer;
 pub use marker::Marker;
+pub use oracle::Oracle;
 pub use proxy::Proxy;
+pub use relay::Relay;
 pub use run::{run, run_with};
 pub use stack::Stack;
 pub use tap::LogTap;

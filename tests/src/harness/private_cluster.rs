@@ -1,13 +1,13 @@
 //! A Postgres for one test, which may kill it.
 
-use std::{path::PathBuf, process::Output};
+use std::{net::SocketAddr, path::PathBuf, process::Output};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
-use tokio_postgres::Config;
+use tokio_postgres::{Config, config::Host};
 use uuid::Uuid;
 
-use super::deadline::until;
+use super::{deadline::until, process_tree};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -19,16 +19,47 @@ pub struct PrivateCluster {
     destroyed: bool,
 }
 
+/// How Postgres ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// In good order: unlogged tables keep their rows.
+    Fast,
+    /// Like a crash.
+    Immediate,
+}
+
 impl PrivateCluster {
     /// Makes and starts one.
     ///
     /// # Errors
     /// When Postgres does not start.
     pub async fn start() -> Result<Self> {
-        let name = format!("e2e-{}", Uuid::new_v4().simple());
+        Self::start_as("e2e").await
+    }
+
+    /// The same, under a name with this prefix.
+    ///
+    /// # Errors
+    /// When Postgres does not start.
+    pub async fn start_as(prefix: &str) -> Result<Self> {
+        // What a killed process has written is written: only a crash of the machine would need the syncs. A standby
+        // must not be missed for seconds after a restart.
+        let settings = ["-c", "fsync=off", "-c", "wal_retrieve_retry_interval=100ms"];
+        Self::make(prefix, "start", &settings).await
+    }
+
+    /// Makes and starts a streaming standby of this cluster, with the same passwords.
+    ///
+    /// # Errors
+    /// When Postgres does not start.
+    pub async fn start_standby(&self, prefix: &str) -> Result<Self> {
+        Self::make(prefix, "standby", &[&self.name]).await
+    }
+
+    async fn make(prefix: &str, command: &str, arguments: &[&str]) -> Result<Self> {
+        let name = format!("{prefix}-{}", Uuid::new_v4().simple());
         let mut cluster = Self { name, url: String::new(), destroyed: false };
-        // What a killed process has written is written: only a crash of the machine would need the syncs.
-        let output = cluster.call("start", &["-c", "fsync=off"]).await?;
+        let output = cluster.call(command, arguments).await?;
         cluster.url = String::from_utf8(output.stdout)?.trim().to_owned();
         Ok(cluster)
     }
@@ -41,23 +72,67 @@ impl PrivateCluster {
         self.url.parse().context("tests/cluster printed no URL of a Postgres")
     }
 
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When its URL has no address.
+    pub fn address(&self) -> Result<SocketAddr> {
+        let config = self.superuser()?;
+        let (Some(Host::Tcp(host)), Some(port)) = (config.get_hosts().first(), config.get_ports().first()) else {
+            bail!("the URL of the cluster has no TCP host and port");
+        };
+        Ok(SocketAddr::new(host.parse().context("the host of the cluster is no address")?, *port))
+    }
+
     /// Ends Postgres with SIGKILL; its processes notice that the first of them is gone.
     ///
     /// # Errors
     /// When it does not run.
     pub async fn kill(&self) -> Result<()> {
-        let file: PathBuf = [ROOT, ".data", &self.name, "data", "postmaster.pid"].iter().collect();
-        let text = std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
-        let pid = text.lines().next().context("an empty postmaster.pid")?;
-        let status = Command::new("sh").args(["-c", r#"kill -KILL "$0""#, pid]).status().await?;
-        ensure!(status.success(), "cannot kill Postgres");
+        self.kill_all(&[self.postmaster()?]).await
+    }
+
+    /// Ends all processes of Postgres with SIGKILL, as the end of its machine does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill_tree(&self) -> Result<()> {
+        self.kill_all(&process_tree::tree(self.postmaster()?)).await
+    }
+
+    async fn kill_all(&self, pids: &[u32]) -> Result<()> {
+        process_tree::signal("KILL", pids).await.context("cannot kill Postgres")?;
         // It may still be on its way out, and would pass for one that runs.
-        let status = format!("/proc/{pid}/status");
-        until("Postgres is dead", async || {
-            let status = std::fs::read_to_string(&status).unwrap_or_default();
-            Ok(!status.contains("State:") || status.contains("State:\tZ") || status.contains("State:\tX"))
-        })
-        .await
+        until("Postgres is dead", async || Ok(pids.iter().all(|pid| process_tree::is_dead(*pid)))).await
+    }
+
+    /// Stops all processes of Postgres as the kernel stops one: they keep their sockets and do nothing.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn stall(&self) -> Result<()> {
+        process_tree::signal("STOP", &process_tree::tree(self.postmaster()?)).await
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn go_on(&self) -> Result<()> {
+        process_tree::signal("CONT", &process_tree::tree(self.postmaster()?)).await
+    }
+
+    /// Stops Postgres and starts it again, at the same address.
+    ///
+    /// # Errors
+    /// When it does not stop or start.
+    pub async fn restart(&self, shutdown: Shutdown) -> Result<()> {
+        let mode = match shutdown {
+            Shutdown::Fast => "fast",
+            Shutdown::Immediate => "immediate",
+        };
+        self.call("stop", &[mode]).await?;
+        self.start_again().await
     }
 
     /// Starts it again, at the same address.
@@ -72,14 +147,28 @@ impl PrivateCluster {
         Ok(())
     }
 
+    /// Makes a standby a primary; returns when it takes writes.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub async fn promote(&self) -> Result<()> {
+        self.call("promote", &[]).await.map(drop)
+    }
+
     /// Removes it.
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub(super) async fn destroy(mut self) -> Result<()> {
+    pub async fn destroy(mut self) -> Result<()> {
         self.call("destroy", &[]).await?;
         self.destroyed = true;
         Ok(())
+    }
+
+    fn postmaster(&self) -> Result<u32> {
+        let file: PathBuf = [ROOT, ".data", &self.name, "data", "postmaster.pid"].iter().collect();
+        let text = std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
+        text.lines().next().and_then(|pid| pid.parse().ok()).context("postmaster.pid has no pid")
     }
 
     async fn call(&self, command: &str, arguments: &[&str]) -> Result<Output> {

@@ -11,10 +11,10 @@ use std::{
     },
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, Command},
+    process::Child,
     task::JoinHandle,
     time::timeout,
 };
@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     TestIdentity, TestPeer,
     deadline::{DEADLINE, until},
-    http, process,
+    http, process, process_tree,
 };
 use crate::coordinator::{ConnectError, Coordinator, Credentials};
 
@@ -93,6 +93,15 @@ impl Proxy {
     /// As it is registered.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The process, which is a proxy from the first moment that anybody can know it.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pid(&self) -> Result<u32> {
+        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
+        pid.with_context(|| format!("proxy {} has ended", self.name))
     }
 
     /// The role that it logs in with.
@@ -183,19 +192,15 @@ impl Proxy {
     }
 
     async fn signal(&self, signal: &str) -> Result<()> {
-        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
-        let pid = pid.with_context(|| format!("proxy {} has ended", self.name))?;
-        let kill = ["-c", r#"kill -"$0" "$1""#, signal, &pid.to_string()];
-        let status = Command::new("sh").args(kill).status().await.context("cannot run sh")?;
-        ensure!(status.success(), "cannot send SIG{signal} to proxy {}", self.name);
-        Ok(())
+        let sent = process_tree::signal(signal, &[self.pid()?]).await;
+        sent.with_context(|| format!("cannot send SIG{signal} to proxy {}", self.name))
     }
 
     /// Ends the process.
     ///
     /// # Errors
     /// When it had ended by itself, or a task of it panicked: then the test proved nothing.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         let ended = child.try_wait().context("cannot look at the process")?;
         if ended.is_none() {

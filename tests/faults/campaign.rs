@@ -1,0 +1,141 @@
+//! A run, round after round.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tailnet_tests::harness::Oracle;
+use tokio::time::sleep;
+
+use crate::{
+    Options,
+    effects::Effects,
+    fault::{Deck, Kind},
+    fleet::Fleet,
+    inject,
+    leaks::Bounds,
+    progress::Progress,
+    tally::Tally,
+    verdict,
+    world::World,
+};
+
+/// Lines of each proxy's log that are shown when a round has failed.
+const LOG_LINES: usize = 60;
+
+/// How long the fleet works before the first fault, and before each other one, in milliseconds.
+const WARM_UP: Duration = Duration::from_secs(3);
+const BEFORE: std::ops::Range<u64> = 500..2000;
+
+/// One run of the harness.
+#[derive(Debug)]
+pub struct Campaign {
+    options: Options,
+    world: World,
+    fleet: Fleet,
+    bounds: Bounds,
+    tally: Tally,
+    progress: Progress,
+    rng: StdRng,
+}
+
+/// What a round took.
+struct Round {
+    converged: Duration,
+    words: usize,
+}
+
+impl Campaign {
+    /// Runs all rounds, or up to the first that fails.
+    ///
+    /// # Errors
+    /// When a round fails, with the command that runs it again; all that is known of it has been printed.
+    pub async fn run(options: Options) -> Result<()> {
+        let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        let again = options.command(seed);
+        let progress = Progress::new(options.rounds);
+        progress.line(&format!("seed {seed}, {} rounds, {} peers: {again}", options.rounds, options.peers));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let world = World::start(&options.cluster_prefix).await?;
+        let fleet = Fleet::create(&world, options.peers as usize, &mut rng).await?;
+        let (bounds, tally) = (Bounds::default(), Tally::default());
+        let mut campaign = Self { options, world, fleet, bounds, tally, progress, rng };
+        let done = campaign.rounds().await;
+        campaign.progress.finish();
+        let Self { world, fleet, tally, .. } = campaign;
+        if let Err(error) = done {
+            eprintln!("{}\n{error:?}\n\nrun it again: {again}", world.logs(LOG_LINES).await);
+            return Err(error.context(format!("failed; run it again with: {again}")));
+        }
+        print!("{}", tally.summary(seed, fleet.totals(), fleet.peers.len()));
+        drop(fleet);
+        world.stop().await?;
+        println!("faults: ok ({} rounds, seed {seed})", tally.rounds);
+        Ok(())
+    }
+
+    async fn rounds(&mut self) -> Result<()> {
+        let mut deck = Deck::new(self.options.kinds());
+        self.progress.now("peers connect");
+        self.fleet.work();
+        sleep(WARM_UP).await;
+        self.settle(&Effects::default(), Instant::now()).await.context("before the first fault")?;
+        for number in 1..=self.options.rounds {
+            let kinds = deck.deal(&mut self.rng);
+            let (name, begun) = (names(&kinds), Instant::now());
+            self.progress.now(&name);
+            let round = self.round(&kinds).await;
+            let Round { converged, words } = round.with_context(|| format!("round {number} ({name}) failed"))?;
+            self.tally.add(&kinds, converged, words);
+            self.progress.step();
+            self.progress.line(&format!(
+                "round {number}/{}: {name}, right again after {:.2} s ({} peers connected, {words} views compared, {:.1} s)",
+                self.options.rounds,
+                converged.as_secs_f64(),
+                self.fleet.totals().connected,
+                begun.elapsed().as_secs_f64(),
+            ));
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self, kinds: &[Kind]) -> Result<Round> {
+        self.fleet.work();
+        sleep(Duration::from_millis(self.rng.random_range(BEFORE))).await;
+        let victims = inject::victims(&self.world, &mut self.rng);
+        let rngs: Vec<StdRng> = kinds.iter().map(|_| StdRng::seed_from_u64(self.rng.random())).collect();
+        let faults = kinds.iter().zip(victims).zip(rngs).map(|((kind, victim), rng)| {
+            inject::inject(*kind, &self.world, &self.fleet, victim, rng)
+        });
+        let effects = try_join_all(faults).await?.into_iter().fold(Effects::default(), Effects::and);
+        let round = self.settle(&effects, Instant::now()).await?;
+        self.world.mend().await?;
+        Ok(round)
+    }
+
+    /// Lets the fleet rest, and looks at everything.
+    async fn settle(&mut self, effects: &Effects, healed: Instant) -> Result<Round> {
+        let Self { world, fleet, options, .. } = self;
+        self.progress.now("peers come to rest");
+        fleet.rest(options.converge_deadline).await?;
+        if effects.emptied {
+            fleet.peers.iter().for_each(|peer| peer.account().tables_were_emptied());
+        }
+        let left = options.converge_deadline.saturating_sub(healed.elapsed());
+        let mut oracle = Oracle::new(world.superuser());
+        let agreement = oracle.agree(&fleet.peers, &world.names(), left).await?;
+        let converged = healed.elapsed();
+        verdict::judge(fleet, effects)?;
+        for slot in &world.slots {
+            slot.check().await?;
+        }
+        self.bounds.check(world).await?;
+        fleet.peers.iter().for_each(|peer| peer.account().settle());
+        Ok(Round { converged, words: agreement.words })
+    }
+}
+
+fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(" and ")
+}

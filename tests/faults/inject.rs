@@ -1,0 +1,205 @@
+//! Faults, from their beginning to their end.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
+use tailnet_tests::harness::{private_cluster::Shutdown, relay::Traffic};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::{
+    effects::Effects,
+    fault::Kind,
+    fleet::Fleet,
+    slot::Slot,
+    world::World,
+};
+
+/// How long Postgres is stopped.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Three missed heartbeats take 6 s; much later something is wrong.
+const EXPIRY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Milliseconds that are surely less than the time of an expiry, together with a heartbeat that was just due.
+const SHORT: std::ops::Range<u64> = 300..2500;
+
+/// Milliseconds that a fault goes on after it had its effect.
+const AFTER: std::ops::Range<u64> = 200..2500;
+
+/// Milliseconds by which a piece is delayed, in one direction.
+const DELAY: std::ops::Range<u64> = 50..400;
+
+/// One in so many peers becomes deaf.
+const DEAF: u32 = 8;
+
+/// The proxies that the faults of a round happen to: no two to the same.
+pub fn victims(world: &World, rng: &mut StdRng) -> Vec<usize> {
+    let mut victims: Vec<usize> = (0..world.slots.len()).collect();
+    victims.shuffle(rng);
+    victims
+}
+
+/// Injects a fault and heals it. Which proxy it happens to is decided by `victim`, if it happens to one.
+///
+/// # Errors
+/// When the harness cannot do it, or a proxy does not end or start as it should.
+pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut rng: StdRng) -> Result<Effects> {
+    let slot = &world.slots[victim];
+    let rng = &mut rng;
+    let injected = match kind {
+        Kind::ProxyKill => proxy_kill(world, slot, rng).await,
+        Kind::ProxyStall => proxy_stall(world, slot, rng).await,
+        Kind::ProxyRestart => proxy_restart(world, slot).await,
+        Kind::PostgresFast => restart(world, Shutdown::Fast).await,
+        Kind::PostgresImmediate => restart(world, Shutdown::Immediate).await,
+        Kind::PostgresKill => postgres_kill(world, rng).await,
+        Kind::PostgresStall => postgres_stall(world).await,
+        Kind::Failover => fail_over(world).await,
+        Kind::ListenerEnd => end_backends(world, &format!("tailnet-proxy/{}/listener", slot.name)).await,
+        Kind::BackendsEnd => end_backends(world, &format!("tailnet-proxy/{}/%", slot.name)).await,
+        Kind::RelayStall => disturb(slot, Traffic::Stalled, rng).await,
+        Kind::RelayCut => disturb(slot, Traffic::Cut, rng).await,
+        Kind::RelayDelay => {
+            let delay = Traffic::Delayed(Duration::from_millis(rng.random_range(DELAY)));
+            slot.set(delay);
+            sleep(Duration::from_millis(rng.random_range(3000..8000))).await;
+            slot.set(Traffic::Flows);
+            Ok(Effects::default())
+        }
+        Kind::RelayStallLong => isolate(world, slot, Traffic::Stalled, rng).await,
+        Kind::RelayCutLong => isolate(world, slot, Traffic::Cut, rng).await,
+        Kind::DeafPeers => {
+            let deaf = fleet.some(DEAF, rng);
+            deaf.iter().for_each(|peer| peer.read(false));
+            sleep(Duration::from_millis(rng.random_range(1000..12_000))).await;
+            deaf.iter().for_each(|peer| peer.read(true));
+            Ok(Effects::default())
+        }
+    };
+    injected.with_context(|| format!("cannot inject {kind}"))
+}
+
+async fn proxy_kill(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Effects> {
+    let mut process = slot.process.lock().await;
+    let coordinator = id_of(world, slot).await?;
+    slot.kill(&mut process).await?;
+    world.set_door(&slot.name, None);
+    // Its successor may come before or after anybody has noticed.
+    if rng.random_bool(0.5) {
+        until_expired(world, coordinator).await?;
+    }
+    come_back(world, slot, &mut process).await?;
+    Ok(Effects::killed(&slot.name))
+}
+
+async fn proxy_restart(world: &World, slot: &Slot) -> Result<Effects> {
+    let mut process = slot.process.lock().await;
+    // Its door stays until it has ended: peers find out by themselves that it takes nobody.
+    slot.terminate(&mut process).await?;
+    world.set_door(&slot.name, None);
+    come_back(world, slot, &mut process).await?;
+    Ok(Effects::drained(&slot.name))
+}
+
+async fn come_back(
+    world: &World,
+    slot: &Slot,
+    process: &mut Option<tailnet_tests::harness::Proxy>,
+) -> Result<()> {
+    slot.start_proxy(process).await?;
+    world.set_door(&slot.name, process.as_ref().map(|proxy| slot.door(proxy)));
+    Ok(())
+}
+
+async fn proxy_stall(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Effects> {
+    let process = slot.process.lock().await;
+    let proxy = process.as_ref().context("there is no proxy to stop")?;
+    let coordinator = id_of(world, slot).await?;
+    let stalled = proxy.stall().await?;
+    let expired = until_expired(world, coordinator).await;
+    sleep(Duration::from_millis(rng.random_range(AFTER))).await;
+    stalled.go_on().await?;
+    expired?;
+    Ok(Effects::lost(&slot.name))
+}
+
+async fn restart(world: &World, shutdown: Shutdown) -> Result<Effects> {
+    world.postgres.lock().await.primary().restart(shutdown).await?;
+    Ok(if shutdown == Shutdown::Fast { Effects::default() } else { Effects::emptied() })
+}
+
+async fn postgres_kill(world: &World, rng: &mut StdRng) -> Result<Effects> {
+    let postgres = world.postgres.lock().await;
+    postgres.primary().kill().await?;
+    sleep(Duration::from_millis(rng.random_range(0..3000))).await;
+    postgres.primary().start_again().await?;
+    Ok(Effects::emptied())
+}
+
+async fn postgres_stall(world: &World) -> Result<Effects> {
+    let postgres = world.postgres.lock().await;
+    postgres.primary().stall().await?;
+    sleep(STALL).await;
+    postgres.primary().go_on().await?;
+    Ok(Effects::default())
+}
+
+async fn fail_over(world: &World) -> Result<Effects> {
+    let mut postgres = world.postgres.lock().await;
+    postgres.fail_over().await?;
+    world.moved(&postgres)?;
+    Ok(Effects::emptied())
+}
+
+async fn end_backends(world: &World, names: &str) -> Result<Effects> {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE $1";
+    let ended: i64 = retry(async || Ok(world.sql().await?.query_one(sql, &[&names]).await?.get(0))).await?;
+    ensure!(ended > 0, "there is no backend like {names}");
+    Ok(Effects::default())
+}
+
+async fn disturb(slot: &Slot, traffic: Traffic, rng: &mut StdRng) -> Result<Effects> {
+    slot.set(traffic);
+    sleep(Duration::from_millis(rng.random_range(SHORT))).await;
+    slot.set(Traffic::Flows);
+    Ok(Effects::default())
+}
+
+async fn isolate(world: &World, slot: &Slot, traffic: Traffic, rng: &mut StdRng) -> Result<Effects> {
+    let coordinator = id_of(world, slot).await?;
+    slot.set(traffic);
+    let expired = until_expired(world, coordinator).await;
+    sleep(Duration::from_millis(rng.random_range(AFTER))).await;
+    slot.set(Traffic::Flows);
+    expired?;
+    Ok(Effects::lost(&slot.name))
+}
+
+async fn id_of(world: &World, slot: &Slot) -> Result<Uuid> {
+    retry(async || world.coordinator(&slot.name).await?.context("it is not registered")).await
+}
+
+async fn until_expired(world: &World, coordinator: Uuid) -> Result<()> {
+    let sql = "SELECT FROM tailnet_private.coordinators WHERE id = $1";
+    let begun = Instant::now();
+    while retry(async || Ok(world.sql().await?.query_opt(sql, &[&coordinator]).await?.is_some())).await? {
+        if begun.elapsed() > EXPIRY_DEADLINE {
+            bail!("after {EXPIRY_DEADLINE:?} the coordinator {coordinator} is not expired");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Again and again, because another fault may have taken Postgres away.
+async fn retry<T>(what: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match what().await {
+            Err(_) if begun.elapsed() < EXPIRY_DEADLINE => sleep(Duration::from_millis(100)).await,
+            outcome => return outcome,
+        }
+    }
+}

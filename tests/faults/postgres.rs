@@ -1,0 +1,97 @@
+//! A Postgres with a streaming standby that takes over when it is killed.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use tailnet_tests::harness::{cluster, private_cluster::PrivateCluster};
+use tokio_postgres::Config;
+
+/// Two clusters, at two places. One of them takes writes.
+#[derive(Debug)]
+pub struct Postgres {
+    prefix: String,
+    clusters: [Option<PrivateCluster>; 2],
+    /// Which of the two is the primary.
+    primary: usize,
+    /// Killed, and to be removed.
+    dead: Option<PrivateCluster>,
+}
+
+impl Postgres {
+    /// Starts both.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn start(prefix: &str) -> Result<Self> {
+        let primary = PrivateCluster::start_as(prefix).await?;
+        let mut postgres = Self { prefix: prefix.to_owned(), clusters: [Some(primary), None], primary: 0, dead: None };
+        postgres.mend().await?;
+        Ok(postgres)
+    }
+
+    /// The one that takes writes.
+    pub fn primary(&self) -> &PrivateCluster {
+        self.clusters[self.primary].as_ref().expect("there always is a primary")
+    }
+
+    /// How to reach the primary as superuser.
+    ///
+    /// # Errors
+    /// When its URL is none.
+    pub fn superuser(&self) -> Result<Config> {
+        self.primary().superuser()
+    }
+
+    /// The addresses of both places.
+    ///
+    /// # Errors
+    /// When there is no standby.
+    pub fn addresses(&self) -> Result<[SocketAddr; 2]> {
+        let address = |place: usize| self.clusters[place].as_ref().context("there is no standby")?.address();
+        Ok([address(0)?, address(1)?])
+    }
+
+    /// The primary is gone, and the standby is the primary.
+    ///
+    /// # Errors
+    /// When there is no standby, or it cannot be promoted.
+    pub async fn fail_over(&mut self) -> Result<()> {
+        let standby = self.clusters[1 - self.primary].as_ref().context("there is no standby")?;
+        self.primary().kill_tree().await?;
+        standby.promote().await?;
+        self.primary = 1 - self.primary;
+        self.dead = self.clusters[1 - self.primary].take();
+        Ok(())
+    }
+
+    /// Makes a standby, if there is none. Whether there was none.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn mend(&mut self) -> Result<bool> {
+        if let Some(dead) = self.dead.take() {
+            dead.destroy().await?;
+        }
+        let place = 1 - self.primary;
+        if self.clusters[place].is_some() {
+            return Ok(false);
+        }
+        self.clusters[place] = Some(self.primary().start_standby(&self.prefix).await?);
+        // Only now: a primary would wait for one that is not there, and a standby does not inherit it.
+        let sql = cluster::connect(&self.superuser()?).await?;
+        sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await?;
+        sql.batch_execute("SELECT pg_reload_conf()").await?;
+        Ok(true)
+    }
+
+    /// Removes both.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub async fn destroy(self) -> Result<()> {
+        for cluster in self.clusters.into_iter().chain([self.dead]).flatten() {
+            cluster.destroy().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Whether what peers lived through in a round follows from what they did and from the faults.
+//!
+//! That every view is right in the end is the oracle's part. Here it is about the way: no websocket ends, and nobody
+//! is told LOST or DISCONNECTED, unless somebody or something is to blame (B50-B56).
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use tailnet_tests::{
+    harness::{
+        account::{Account, Closing, Doings},
+        light_peer::Watched,
+        oracle::Named,
+        received::Parting,
+    },
+    message::Kind,
+};
+
+use uuid::Uuid;
+
+use crate::{effects::Effects, fleet::Fleet};
+
+/// The most that is printed.
+const MAX_PRINTED: usize = 15;
+
+/// What B31 tells a peer that was too late with its handshake.
+const LATE_HANDSHAKE: &str = "there is no tunnel with it";
+
+/// Checks everything that happened to the fleet since it last settled.
+///
+/// # Errors
+/// When something is not explained.
+pub fn judge(fleet: &Fleet, effects: &Effects) -> Result<()> {
+    let mut complaints = Vec::new();
+    for peer in &fleet.peers {
+        judge_peer(fleet, peer, effects, &mut complaints);
+    }
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let count = complaints.len();
+    complaints.truncate(MAX_PRINTED);
+    bail!("{count} events are not explained by {effects:?}:\n{}", complaints.join("\n"))
+}
+
+fn judge_peer(fleet: &Fleet, peer: &Arc<Watched>, effects: &Effects, complaints: &mut Vec<String>) {
+    let (partings, mut found) = {
+        let account = peer.account();
+        let doings = &account.doings;
+        let closings = doings.closings.iter().filter(|closing| !is_explained(closing, doings, effects));
+        let closings = closings.map(|closing| format!("{closing:?}"));
+        let errors = doings.errors.iter().filter(|error| !error.contains(LATE_HANDSHAKE)).cloned();
+        (account.received.partings.clone(), closings.chain(errors).collect::<Vec<_>>())
+    };
+    let id = peer.id();
+    for parting in partings {
+        let own = peer.account().doings.closed.contains(&parting.of);
+        let is_due = own && parting.kind == Kind::Disconnected || {
+            let partner = fleet.find(parting.of).map(|partner| partner.account());
+            partner.is_none_or(|partner| is_due(parting, &partner, id, effects))
+        };
+        if !is_due {
+            found.push(format!("told {:?} of {}, which stayed", parting.kind, parting.of));
+        }
+    }
+    if !found.is_empty() {
+        let account = peer.account();
+        let text = found.iter().map(|what| format!("    {what}\n")).collect::<String>();
+        complaints.push(format!("  {}, on {:?}\n{text}{}", Named(&account), account.proxy, account.received));
+    }
+}
+
+/// Whether a proxy had to close a websocket like this.
+fn is_explained(closing: &Closing, doings: &Doings, effects: &Effects) -> bool {
+    let Closing { proxy, code, superseded, .. } = closing;
+    match code {
+        Some(4001) => *superseded || doings.took_over || doings.abandoned,
+        Some(1012) => effects.drained.contains(proxy),
+        None => effects.killed.contains(proxy) || doings.was_deaf,
+        // A goodbye that was not waited for long enough.
+        Some(1000) => doings.was_away,
+        Some(_) => false,
+    }
+}
+
+/// Whether this had to be told to `to` about a partner with these books.
+fn is_due(parting: Parting, partner: &Account, to: Uuid, effects: &Effects) -> bool {
+    let doings = &partner.doings;
+    let was_lost = doings.proxies.iter().any(|proxy| effects.lost.contains(proxy));
+    // The proxy cannot bring back a node that was announced on the websocket before.
+    let was_forgotten = effects.emptied && (was_lost || doings.took_over);
+    match parting.kind {
+        _ if doings.was_away || was_forgotten => true,
+        Kind::Lost => was_lost,
+        _ => doings.closed.contains(&to),
+    }
+}
