@@ -105,9 +105,11 @@ impl Campaign {
         sleep(Duration::from_millis(self.rng.random_range(BEFORE))).await;
         let victims = inject::victims(&self.world, &mut self.rng);
         let rngs: Vec<StdRng> = kinds.iter().map(|_| StdRng::seed_from_u64(self.rng.random())).collect();
-        let faults = kinds.iter().zip(victims).zip(rngs).map(|((kind, victim), rng)| {
-            inject::inject(*kind, &self.world, &self.fleet, victim, rng)
-        });
+        let faults = kinds
+            .iter()
+            .zip(victims)
+            .zip(rngs)
+            .map(|((kind, victim), rng)| inject::inject(*kind, &self.world, &self.fleet, victim, rng));
         let effects = try_join_all(faults).await?.into_iter().fold(Effects::default(), Effects::and);
         let round = self.settle(&effects, Instant::now()).await?;
         self.world.mend().await?;

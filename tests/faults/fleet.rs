@@ -65,8 +65,7 @@ impl Fleet {
         let operator = Operator { sql: world.sql().await? };
         let (work, works) = watch::channel(false);
         let working = Arc::new(AtomicUsize::new(0));
-        let mut fleet =
-            Self { peers: Vec::new(), by_id: HashMap::new(), work, working, actors: JoinSet::new() };
+        let mut fleet = Self { peers: Vec::new(), by_id: HashMap::new(), work, working, actors: JoinSet::new() };
         for (number, network) in NETWORKS.into_iter().enumerate() {
             operator.create_network(network).await?;
             if number == 0 {

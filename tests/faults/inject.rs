@@ -8,13 +8,7 @@ use tailnet_tests::harness::{private_cluster::Shutdown, relay::Traffic};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::{
-    effects::Effects,
-    fault::Kind,
-    fleet::Fleet,
-    slot::Slot,
-    world::World,
-};
+use crate::{effects::Effects, fault::Kind, fleet::Fleet, slot::Slot, world::World};
 
 /// How long Postgres is stopped.
 const STALL: Duration = Duration::from_secs(30);
@@ -103,11 +97,7 @@ async fn proxy_restart(world: &World, slot: &Slot) -> Result<Effects> {
     Ok(Effects::drained(&slot.name))
 }
 
-async fn come_back(
-    world: &World,
-    slot: &Slot,
-    process: &mut Option<tailnet_tests::harness::Proxy>,
-) -> Result<()> {
+async fn come_back(world: &World, slot: &Slot, process: &mut Option<tailnet_tests::harness::Proxy>) -> Result<()> {
     slot.start_proxy(process).await?;
     world.set_door(&slot.name, process.as_ref().map(|proxy| slot.door(proxy)));
     Ok(())

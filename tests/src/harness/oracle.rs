@@ -66,7 +66,9 @@ fn sessions(truth: &Truth, account: &Account, differences: &mut Vec<Difference>)
     if let Some(node) = &account.node {
         match truth.binding(id) {
             Some(Bound::Ok(bound)) if bound == node => {}
-            other => differ(None, format!("bound to version {}", node["id"]), format!("{} in the tables", bound(other))),
+            other => {
+                differ(None, format!("bound to version {}", node["id"]), format!("{} in the tables", bound(other)))
+            }
         }
     }
     for (dst, open) in account.tunnels() {

@@ -95,7 +95,7 @@ impl Proxy {
         &self.name
     }
 
-    /// The process, which is a proxy from the first moment that anybody can know it.
+    /// Its process id.
     ///
     /// # Errors
     /// When it has ended.
