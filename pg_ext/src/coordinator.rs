@@ -67,7 +67,7 @@ fn register_coordinator(id: Option<pgrx::Uuid>, name: Option<String>) -> pgrx::U
         let id = id.ok_or(Error::NullArgument("id", "the uuid of a coordinator"))?;
         let name = name.ok_or(Error::NullArgument("name", "the name of a proxy"))?;
         turn::exclude_calls(from_pg(id))?;
-        reaper::end_listeners(&[from_pg(id)])?;
+        reaper::end_listener(from_pg(id))?;
         let registered = rows(REGISTER, &[id.into(), name.into()], |row| row.get(1))?;
         run(BEGIN_RESTORATION, &[])?;
         Ok(registered.into_iter().next().expect("an upsert without a condition returns its row"))

@@ -28,31 +28,30 @@ const STILL_SILENT: &str = "
     SELECT c.id FROM tailnet_private.coordinators c
     WHERE c.id = $1 AND c.heartbeat_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $2)";
 
+/// For one coordinator a statement: joined with several, the planner reads the index as a whole for each of them.
 const NETWORKS: &str = "
     SELECT DISTINCT i.network_id
-    FROM unnest($1) c(id)
-    JOIN tailnet_private.peers p ON p.coordinator_id = c.id
-    JOIN tailnet_private.identities i ON i.id = p.id";
+    FROM tailnet_private.peers p
+    JOIN tailnet_private.identities i ON i.id = p.id
+    WHERE p.coordinator_id = $1";
 
 /// Bindings that were ok become lost; the node stays, for the peer may come back with the same.
 const LOSE_ALL: &str = "
     UPDATE tailnet_private.peers p SET
         coordinator_id = NULL, status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END,
         updated_at = now, lost_at = now
-    FROM (
-        SELECT o.id, o.status FROM unnest($1) c(id) JOIN tailnet_private.peers o ON o.coordinator_id = c.id
-    ) old, pg_catalog.clock_timestamp() now
+    FROM (SELECT o.id, o.status FROM tailnet_private.peers o WHERE o.coordinator_id = $1) old, pg_catalog.clock_timestamp() now
     WHERE p.id = old.id
     RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok'";
 
 /// A stopped proxy does not read: its backend would wait for it, and Postgres would keep every notification since.
-const END_LISTENERS: &str = "
+const END_LISTENER: &str = "
     SELECT pg_catalog.pg_terminate_backend(a.pid)
-    FROM unnest($1) q(id)
-    JOIN tailnet_private.coordinators c ON c.id = q.id
-    JOIN pg_catalog.pg_stat_activity a ON a.pid = c.listener_pid AND a.backend_start = c.listener_started_at";
+    FROM tailnet_private.coordinators c
+    JOIN pg_catalog.pg_stat_activity a ON a.pid = c.listener_pid AND a.backend_start = c.listener_started_at
+    WHERE c.id = $1";
 
-const FORGET: &str = "DELETE FROM tailnet_private.coordinators c USING unnest($1) q(id) WHERE c.id = q.id";
+const FORGET: &str = "DELETE FROM tailnet_private.coordinators c WHERE c.id = $1";
 
 const LOST: &str = "
     SELECT p.id FROM tailnet_private.peers p
@@ -74,21 +73,26 @@ pub fn expire_silent() -> Result<usize, Error> {
             expired.push(id);
         }
     }
-    if !expired.is_empty() {
-        end_listeners(&expired)?;
-        end(&expired)?;
+    for id in &expired {
+        end_listener(*id)?;
     }
+    end(&expired)?;
     Ok(expired.len())
 }
 
 /// Marks all peers of coordinators lost, tells their partners, and forgets the coordinators. The caller excludes their
 /// calls, so their peers' networks are all that there are. Returns the number of peers.
 pub fn end(coordinators: &[Uuid]) -> Result<usize, Error> {
-    let all = || uuid_array(coordinators.iter().copied()).into();
-    let networks: HashSet<Uuid> = rows(NETWORKS, &[all()], |row| row.id(1))?.into_iter().collect();
+    let mut networks = HashSet::new();
+    for id in coordinators {
+        networks.extend(rows(NETWORKS, &[to_pg(*id).into()], |row| row.id(1))?);
+    }
     turn::lock_networks(networks)?;
-    let peers = rows(LOSE_ALL, &[all()], |row| Ok((row.id(1)?, row.get::<bool>(2)?)))?;
-    run(FORGET, &[all()])?;
+    let mut peers = Vec::new();
+    for id in coordinators {
+        peers.extend(rows(LOSE_ALL, &[to_pg(*id).into()], |row| Ok((row.id(1)?, row.get::<bool>(2)?)))?);
+        run(FORGET, &[to_pg(*id).into()])?;
+    }
     let lost: Vec<Uuid> = peers.iter().filter(|(_, bound)| *bound).map(|(id, _)| *id).collect();
     let mut fanout = Fanout::default();
     fanout.tell_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
@@ -96,9 +100,9 @@ pub fn end(coordinators: &[Uuid]) -> Result<usize, Error> {
     Ok(peers.len())
 }
 
-/// Ends the backends of LISTEN connections.
-pub fn end_listeners(coordinators: &[Uuid]) -> Result<(), Error> {
-    run(END_LISTENERS, &[uuid_array(coordinators.iter().copied()).into()]).map(drop)
+/// Ends the backend of a LISTEN connection.
+pub fn end_listener(coordinator: Uuid) -> Result<(), Error> {
+    run(END_LISTENER, &[to_pg(coordinator).into()]).map(drop)
 }
 
 /// Removes peers that stayed lost, with the tunnels that they opened. Must be the only thing of a transaction that

@@ -56,10 +56,13 @@ const LOSE: &str = "
     WHERE p.id = old.id
     RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok', old.session, p.session";
 
+/// A goodbye may come after the session was lost with its coordinator: it counts as long as no newer session stands.
 const ENDING: &str = "
     SELECT p.id, p.session, pg_catalog.max(q.session)
     FROM unnest($2, $3) q(id, session)
-    JOIN tailnet_private.peers p ON p.id = q.id AND p.coordinator_id IS NOT DISTINCT FROM $1 AND p.session <= q.session
+    JOIN tailnet_private.peers p ON p.id = q.id
+    WHERE p.coordinator_id IS NOT DISTINCT FROM $1 AND p.session <= q.session
+       OR p.coordinator_id IS NULL AND p.session = q.session
     GROUP BY p.id, p.session";
 
 const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnest($1) q(id) WHERE t.src = q.id";

@@ -56,6 +56,8 @@ pub struct Local {
 struct Relation {
     outbound: bool,
     inbound: bool,
+    /// It was inbound, and the partner may not have restored that yet.
+    doubtful: bool,
     told: Told,
 }
 
@@ -146,7 +148,7 @@ impl Local {
         let relation = self.partners.entry(other).or_default();
         match direction {
             Direction::Outbound => relation.outbound = true,
-            Direction::Inbound => relation.inbound = true,
+            Direction::Inbound => (relation.inbound, relation.doubtful) = (true, false),
         }
         if binding.is_some() {
             self.tell(other, binding);
@@ -162,8 +164,9 @@ impl Local {
         let Some(relation) = self.partners.get_mut(&other) else { return false };
         match direction {
             Direction::Outbound => relation.outbound = false,
-            Direction::Inbound => relation.inbound = false,
+            Direction::Inbound => (relation.inbound, relation.doubtful) = (false, false),
         }
+        let settled = settled || !relation.doubtful;
         !relation.has_tunnel() && self.absent(other, settled)
     }
 
@@ -178,6 +181,7 @@ impl Local {
             self.partners.range(range).map(|(id, _)| *id).filter(|id| !listed.contains(id)).collect();
         removed.retain(|other| {
             let relation = self.partners.get_mut(other).expect("it was just listed");
+            relation.doubtful |= relation.inbound;
             (relation.outbound, relation.inbound) = (false, false);
             self.absent(*other, settled)
         });
@@ -187,6 +191,7 @@ impl Local {
                 added.push(partner.id);
                 Relation::default()
             });
+            relation.doubtful = !settled && !partner.inbound && (relation.inbound || relation.doubtful);
             (relation.outbound, relation.inbound) = (partner.outbound, partner.inbound);
             match &partner.binding {
                 None if !settled => self.withhold(partner.id),

@@ -43,14 +43,16 @@ const COORDINATORS: &str = "
     FROM (VALUES ('ours', now()), ('other', now() + '1 h'::interval), ('silent', now() - '1 h'::interval)) k(name, beat)
     ON CONFLICT (id) DO NOTHING;
     UPDATE tailnet_private.peers SET coordinator_id = md5('silent')::uuid
-    WHERE id IN (SELECT c(i) FROM generate_series($from + 600, $from + 1099) i)";
+    WHERE id IN (SELECT c(i) FROM generate_series($from + 600, $from + 1099) i);
+    UPDATE tailnet_private.peers SET coordinator_id = NULL, status = 'lost', lost_at = now() - '2 days'::interval
+    WHERE id IN (SELECT c(i) FROM generate_series($from + 1100, $from + 1599) i)";
 
 /// Beats that come on time: who was late itself expires nobody.
 const BEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = now() WHERE name = 'ours'";
 
 /// Every function of the extension, with a batch of 500 if it takes one, and what it says that it did: a call without an
 /// effect would not look up whom to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
-const CALLS: [(&str, &str, &str); 24] = [
+const CALLS: [(&str, &str, &str); 25] = [
     ("authenticate", "$hashes", "500 rows"),
     ("attach_peers", "$registration, $clients, $sessions", "500"),
     ("attach_peers", "$registration, $agents, $sessions", "500"),
@@ -72,13 +74,16 @@ const CALLS: [(&str, &str, &str); 24] = [
     ("revoke_tunnel", "c($from + 550), a($from + 551)", "t"),
     ("rotate_token", "c($from + 550)", "1 row"),
     ("revoke_peer", "c($from + 550)", "t"),
+    // One expires the silent coordinator, the next removes the lost peers.
     ("heartbeat_coordinator", "$registration, true", "1"),
+    ("heartbeat_coordinator", "$registration, true", "0"),
     ("close_coordinator", "$registration", "500"),
     ("register_coordinator", "gen_random_uuid(), 'third'", "1 row"),
 ];
 
 /// They look at no large table, or are no part of what peers wait for.
-const EXEMPT: [&str; 4] = ["create_network", "create_peer", "drop_connection_logs", "set_agent_timeouts"];
+const EXEMPT: [&str; 5] =
+    ["create_network", "create_peer", "drop_connection_logs", "listen_coordinator", "set_agent_timeouts"];
 
 #[tokio::test]
 async fn plans_of_every_function_are_driven_by_index() {

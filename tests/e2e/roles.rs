@@ -7,15 +7,15 @@ use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
 
 /// All that a proxy calls.
-const PROXY_FUNCTIONS: [&str; 15] = [
+const PROXY_FUNCTIONS: [&str; 16] = [
     "attach_peers",
     "authenticate",
     "bind_peers",
     "close_coordinator",
     "close_tunnels",
     "disconnect_peers",
-    "listen_coordinator",
     "heartbeat_coordinator",
+    "listen_coordinator",
     "lose_peers",
     "open_tunnels",
     "ready_for_handshake",

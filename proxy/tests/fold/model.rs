@@ -171,7 +171,8 @@ impl Model {
 
     pub fn disconnect(&mut self, at: usize, id: SessionId) {
         let mut fanout = Fanout::default();
-        if self.holds(at, id) {
+        let was_lost = |row: &Row| row.coordinator.is_none() && row.session == id.number;
+        if self.holds(at, id) || self.rows.get(&id.peer).is_some_and(was_lost) {
             self.end_earlier(&mut fanout, at, id);
             self.to_partners(&mut fanout, id.peer, &Event::Disconnected { id: id.peer });
             self.part_from_all(id.peer);

@@ -69,6 +69,18 @@ SELECT pg_temp.told('y');
 SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
 SELECT name FROM tailnet.peers ORDER BY 1;
 
+-- A goodbye that comes after the session was lost counts, unless a newer one stands.
+SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :c2], '{36,36}'), tailnet.bind_peers(:'x', ARRAY[:c1], '{36}', ARRAY['{"key":"c"}']),
+    tailnet.open_tunnels(:'x', ARRAY[:c1], '{36}', ARRAY[:a1]);
+SELECT tailnet.lose_peers(:'x', ARRAY[:c1, :c2], '{36,36}');
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+SELECT tailnet.attach_peers(:'x', ARRAY[:c2], '{37}');
+SELECT tailnet.disconnect_peers(:'x', ARRAY[:c1, :c1, :c2], '{35,36,36}');
+SELECT pg_temp.told('y');
+SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
+SELECT name, coordinator, status FROM tailnet.peers ORDER BY 1;
+SELECT pg_temp.told('x') \g /dev/null
+
 -- Restoring into empty tables: sessions, nodes and own tunnels; what is not allowed any more is left out silently.
 TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
 SELECT tailnet.restore_peers(:'x', ARRAY[:b1, :c1], '{31,40}', ARRAY['{"key":"b"}', NULL],
