@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless bench-writes lint clean
+.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench-writes lint clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -54,7 +54,7 @@ psql: ## Open psql on the database that "up" made
 	@tests/cluster exec cluster psql -d tailnet
 
 test: install ## Run every test
-	@tests/run rust regress isolation
+	@tests/run rust regress isolation faults
 
 test-rust: install ## Run the unit and end-to-end tests
 	@tests/run rust
@@ -68,13 +68,16 @@ test-isolation: install ## Run the races (pg_isolation_regress)
 bless: install ## Take what the SQL and isolation tests print as expected
 	@tests/run bless
 
+faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=200
+	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
+
 bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
 	@tests/measure bench-writes
 
 lint: deps-lint ## Check format, clippy and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
-	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/install tests/measure tests/run tests/stack .ci/run
+	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/inject tests/install tests/measure tests/run tests/stack .ci/run
 
 clean: ## Stop and remove everything that was made here: clusters, builds, .data
 	@[ ! -d .data ] || tests/stack down cluster .data

@@ -97,8 +97,10 @@ impl Actor {
         if self.peer.connect_any(&self.doors, &mut self.rng, TRY).await.is_err() {
             return false;
         }
-        if self.rng.random_bool(0.9) {
-            self.announce().await;
+        match self.targets.choose(&mut self.rng).copied() {
+            Some(dst) if self.rng.random_bool(0.5) => self.announce_and_open(dst).await,
+            _ if self.rng.random_bool(0.9) => self.announce().await,
+            _ => {}
         }
         true
     }
@@ -112,15 +114,12 @@ impl Actor {
         }
         match self.rng.random_range(0..100) {
             0..34 => self.announce().await,
-            34..60 => match self.targets.choose(&mut self.rng).copied() {
-                Some(dst) if self.rng.random_bool(0.2) => {
-                    self.version += 1;
-                    self.peer.announce_and_open(self.version, dst).await;
-                }
+            34..66 => match self.targets.choose(&mut self.rng).copied() {
+                Some(dst) if self.rng.random_bool(0.2) => self.announce_and_open(dst).await,
                 Some(dst) => self.peer.open(dst).await,
                 None => self.announce().await,
             },
-            60..74 => {
+            66..74 => {
                 let open: Vec<Uuid> = self.peer.account().open_tunnels().collect();
                 match open.choose(&mut self.rng) {
                     Some(dst) => self.peer.close(*dst).await,
@@ -148,6 +147,11 @@ impl Actor {
             self.version += 1;
         }
         self.peer.announce(self.version).await;
+    }
+
+    async fn announce_and_open(&mut self, dst: Uuid) {
+        self.version += 1;
+        self.peer.announce_and_open(self.version, dst).await;
     }
 
     async fn shake(&mut self) {

@@ -78,10 +78,10 @@ impl Kind {
     }
 
     /// Whether two faults can be injected at once. A proxy that is started while Postgres is away for long would not
-    /// become ready in time; that nobody is told what is not so is checked best when nothing else happens.
+    /// become ready in time.
     fn goes_with(self, other: Self) -> bool {
-        let stall = |kind| kind == Self::PostgresStall;
-        !(self.is_of_postgres() && other.is_of_postgres()) && !stall(self) && !stall(other)
+        let kinds = [self, other];
+        !kinds.contains(&Self::PostgresStall) && !kinds.into_iter().all(Self::is_of_postgres)
     }
 }
 

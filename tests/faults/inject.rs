@@ -25,6 +25,9 @@ const AFTER: std::ops::Range<u64> = 200..2500;
 /// Milliseconds by which a piece is delayed, in one direction.
 const DELAY: std::ops::Range<u64> = 50..400;
 
+/// How often in a row backends are ended, at the most.
+const MOST_ENDS: u32 = 4;
+
 /// One in so many peers becomes deaf.
 const DEAF: u32 = 8;
 
@@ -51,8 +54,8 @@ pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut
         Kind::PostgresKill => postgres_kill(world, rng).await,
         Kind::PostgresStall => postgres_stall(world).await,
         Kind::Failover => fail_over(world).await,
-        Kind::ListenerEnd => end_backends(world, &format!("tailnet-proxy/{}/listener", slot.name)).await,
-        Kind::BackendsEnd => end_backends(world, &format!("tailnet-proxy/{}/%", slot.name)).await,
+        Kind::ListenerEnd => end_backends(world, &format!("tailnet-proxy/{}/listener", slot.name), rng).await,
+        Kind::BackendsEnd => end_backends(world, &format!("tailnet-proxy/{}/%", slot.name), rng).await,
         Kind::RelayStall => disturb(slot, Traffic::Stalled, rng).await,
         Kind::RelayCut => disturb(slot, Traffic::Cut, rng).await,
         Kind::RelayDelay => {
@@ -143,10 +146,20 @@ async fn fail_over(world: &World) -> Result<Effects> {
     Ok(Effects::emptied())
 }
 
-async fn end_backends(world: &World, names: &str) -> Result<Effects> {
+/// Ends them, and those that take their place, and so on.
+async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Effects> {
     let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE $1";
-    let ended: i64 = retry(async || Ok(world.sql().await?.query_one(sql, &[&names]).await?.get(0))).await?;
-    ensure!(ended > 0, "there is no backend like {names}");
+    for time in 0..rng.random_range(1..=MOST_ENDS) {
+        if time > 0 {
+            sleep(Duration::from_millis(rng.random_range(AFTER))).await;
+        }
+        retry(async || {
+            let ended: i64 = world.sql().await?.query_one(sql, &[&names]).await?.get(0);
+            ensure!(ended > 0, "there is no backend like {names}");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(Effects::default())
 }
 

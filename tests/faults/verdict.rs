@@ -95,3 +95,64 @@ fn is_due(parting: Parting, partner: &Account, to: Uuid, effects: &Effects) -> b
         _ => doings.closed.contains(&to),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tailnet_tests::harness::TestIdentity;
+    use tailnet_wire::Role;
+
+    use super::*;
+
+    const ME: Uuid = Uuid::from_u128(1);
+
+    fn closing(code: Option<u16>) -> Closing {
+        Closing { proxy: "p".to_owned(), code, reason: String::new(), superseded: false }
+    }
+
+    fn partner(change: impl FnOnce(&mut Doings)) -> Account {
+        let id = Uuid::from_u128(2);
+        let mut account =
+            Account::new(TestIdentity { id, role: Role::Hub, token: String::new(), name: "partner".to_owned() });
+        account.doings = Doings { proxies: ["p".to_owned()].into(), ..Doings::default() };
+        change(&mut account.doings);
+        account
+    }
+
+    #[test]
+    fn closes_need_their_own_explanation() {
+        let none = Doings::default();
+        for code in [None, Some(1000), Some(1008), Some(1012), Some(1013), Some(4001), Some(4003)] {
+            assert!(!is_explained(&closing(code), &none, &Effects::default()), "{code:?}");
+            let explained = is_explained(&closing(code), &none, &Effects::drained("p"));
+            assert_eq!(explained, code == Some(1012), "{code:?}");
+            let explained = is_explained(&closing(code), &none, &Effects::killed("p"));
+            assert_eq!(explained, code.is_none(), "{code:?}");
+            assert!(!is_explained(&closing(code), &none, &Effects::killed("q").and(Effects::drained("q"))), "{code:?}");
+        }
+        assert!(is_explained(&Closing { superseded: true, ..closing(Some(4001)) }, &none, &Effects::default()));
+        let abandoned = Doings { abandoned: true, ..Doings::default() };
+        assert!(is_explained(&closing(Some(4001)), &abandoned, &Effects::default()));
+        let deaf = Doings { was_deaf: true, ..Doings::default() };
+        assert!(is_explained(&closing(None), &deaf, &Effects::default()));
+    }
+
+    #[test]
+    fn b54_nobody_who_stayed_parts() {
+        let due = |kind, partner: &Account, effects: &Effects| {
+            is_due(Parting { of: partner.identity.id, kind }, partner, ME, effects)
+        };
+        let (stayed, none) = (partner(|_| {}), Effects::default());
+        for kind in [Kind::Lost, Kind::Disconnected] {
+            assert!(!due(kind, &stayed, &none));
+            assert!(!due(kind, &stayed, &Effects::emptied()), "a crash of Postgres is no excuse");
+            assert!(!due(kind, &stayed, &Effects::killed("q")), "it was on another proxy");
+            assert!(due(kind, &partner(|doings| doings.was_away = true), &none));
+        }
+        // B50: who is on a proxy that dies is lost, and has not left.
+        assert!(due(Kind::Lost, &stayed, &Effects::killed("p")));
+        assert!(!due(Kind::Disconnected, &stayed, &Effects::killed("p")));
+        let closed = partner(|doings| doings.closed = [ME].into());
+        assert!(due(Kind::Disconnected, &closed, &none));
+        assert!(!due(Kind::Lost, &closed, &none));
+    }
+}

@@ -19,11 +19,12 @@ use uuid::Uuid;
 
 use super::{
     TestIdentity,
-    account::{Account, Closing, Ended},
+    account::{Account, Ended},
+    books::Books,
 };
 use crate::{
-    coordinator::{ConnectError, Coordinator, Credentials, Receiver, Sender},
-    message::{Message, Request},
+    coordinator::{ConnectError, Coordinator, Credentials, Sender},
+    message::Request,
 };
 
 /// Longer than a proxy may wait for Postgres, so only a proxy that is stopped is given up on.
@@ -57,7 +58,7 @@ pub struct Watched {
     account: Mutex<Account>,
     /// Its websocket was closed by the proxy.
     pub closed: Notify,
-    reading: watch::Sender<bool>,
+    pub(super) reading: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -251,63 +252,5 @@ impl LightPeer {
         }
         // A frame that was cut off in the middle spoils the websocket: the proxy will close it, and should.
         let _ = timeout(PATIENCE, socket.sender.send(&request)).await;
-    }
-}
-
-/// Keeps the books of one websocket.
-struct Books {
-    watched: Arc<Watched>,
-    serial: u64,
-    proxy: String,
-}
-
-impl Books {
-    async fn keep(self, mut receiver: Receiver) {
-        let mut reading = self.watched.reading.subscribe();
-        loop {
-            if reading.wait_for(|reading| *reading).await.is_err() {
-                return;
-            }
-            let message = tokio::select! {
-                message = receiver.next() => message,
-                _ = reading.changed() => continue,
-            };
-            if self.book(message) {
-                self.watched.closed.notify_one();
-                return;
-            }
-        }
-    }
-
-    /// Whether it was the last.
-    fn book(&self, message: Message) -> bool {
-        let mut account = self.watched.account();
-        let superseded = account.serial != self.serial;
-        match message {
-            Message::Updates(updates) if !superseded => {
-                updates.iter().for_each(|update| account.received.push(update));
-            }
-            Message::Updates(_) | Message::Acknowledged(_) => {}
-            Message::Error(error) => account.doings.errors.push(error),
-            Message::Closed { code, reason } => {
-                account.received.note(format!("-- closed by {} with {code:?} {reason:?}", self.proxy));
-                let superseded_soon = superseded || account.taking_over;
-                let proxy = self.proxy.clone();
-                account.doings.closings.push(Closing { proxy, code, reason, superseded: superseded_soon });
-                let was_away = account.doings.was_away;
-                match superseded {
-                    true => account.retired -= 1,
-                    // A goodbye is booked by who said it.
-                    false if code == Some(1000) => {}
-                    false => account.ended(Ended::Lost),
-                }
-                if superseded_soon {
-                    // The other websocket takes its place.
-                    account.doings.was_away = was_away;
-                }
-                return true;
-            }
-        }
-        false
     }
 }

@@ -9,9 +9,11 @@
 //! arrives after it, see [`marker`]; that no coordinator was told at all is read off the logs, see [`tap`].
 
 pub mod account;
+mod books;
 pub mod cluster;
 pub mod database;
 pub mod deadline;
+pub mod differences;
 mod http;
 pub mod identity;
 mod inbox;
