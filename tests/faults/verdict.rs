@@ -87,8 +87,7 @@ fn is_explained(closing: &Closing, doings: &Doings, effects: &Effects) -> bool {
 fn is_due(parting: Parting, partner: &Account, to: Uuid, effects: &Effects) -> bool {
     let doings = &partner.doings;
     let was_lost = doings.proxies.iter().any(|proxy| effects.lost.contains(proxy));
-    // The proxy cannot bring back a node that was announced on the websocket before.
-    let was_forgotten = effects.emptied && (was_lost || doings.took_over);
+    let was_forgotten = effects.emptied && (was_lost || doings.was_mute);
     match parting.kind {
         _ if doings.was_away || was_forgotten => true,
         Kind::Lost => was_lost,

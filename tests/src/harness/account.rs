@@ -52,6 +52,9 @@ pub struct Doings {
     pub was_away: bool,
     /// It superseded a websocket of its own.
     pub took_over: bool,
+    /// It had a websocket on which it had not announced a node: its binding was one of an earlier websocket, which no
+    /// proxy brings back after a crash of the tables.
+    pub was_mute: bool,
     /// It gave up a connection attempt that a proxy may still be working on.
     pub abandoned: bool,
     /// It stopped reading for a time.
@@ -114,6 +117,7 @@ impl Account {
         self.proxy = Some(proxy.to_owned());
         self.node = None;
         self.serial += 1;
+        self.doings.was_mute = true;
         self.doings.proxies.insert(proxy.to_owned());
         self.received.begin();
         self.received.note(format!("-- connected to {proxy}"));
@@ -169,6 +173,7 @@ impl Account {
         self.received.partings.clear();
         self.doings = Doings {
             was_away: self.proxy.is_none(),
+            was_mute: self.node.is_none(),
             proxies: self.proxy.iter().cloned().collect(),
             ..Doings::default()
         };
