@@ -63,7 +63,8 @@ BEGIN
     END IF;
     -- Rows of new agents first, so that the rest is one plain UPDATE: ON CONFLICT DO UPDATE locks each row, and a lock is
     -- a WAL record of its own. They are whole at once: an update that follows would take the room for heartbeats from its
-    -- page. All in key order, so that two batches never wait for each other crosswise.
+    -- page. All in key order, so that two batches never wait for each other crosswise. The lookup is not NOT EXISTS, which
+    -- is planned as a join: made while the table was empty, that one reads the whole table for each entry.
     RETURN QUERY
     INSERT INTO tailnet_private.agent_connections (
         agent_id, first_connected_at, last_connected_at, disconnected_at, coordinator_id, updated_at)
@@ -73,7 +74,7 @@ BEGIN
                (array_agg(q.coordinator ORDER BY q.last DESC, q.coordinator DESC NULLS LAST)
                 FILTER (WHERE q.last IS NOT NULL))[1] AS coordinator
         FROM unnest($1, $2, $3, $4, $5) q(agent, first, last, gone, coordinator)
-        WHERE NOT EXISTS (SELECT FROM tailnet_private.agent_connections c WHERE c.agent_id = q.agent)
+        WHERE (SELECT c.agent_id FROM tailnet_private.agent_connections c WHERE c.agent_id = q.agent) IS NULL
         GROUP BY q.agent
     ) e
     JOIN tailnet_private.identities i ON i.id = e.agent AND i.role = 'agent'

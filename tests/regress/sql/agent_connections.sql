@@ -56,3 +56,16 @@ SELECT tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{NULL}', '{NULL,N
 SELECT tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', NULL, '{NULL}', '{NULL}');
 SELECT tailnet.update_agent_connections(NULL, NULL, NULL, NULL, NULL);
 SELECT tailnet.update_agent_connections(ARRAY[:a1], '{NULL}', '{infinity}', '{NULL}', '{NULL}');
+
+-- A session that planned while the table was empty still finds rows by their key when it has grown.
+SELECT count(tailnet.create_peer('n1', 'agent', 'many ' || n)) FROM generate_series(1, 1000) n;
+TRUNCATE tailnet_private.agent_connections;
+VACUUM (ANALYZE) tailnet_private.agent_connections;
+BEGIN;
+SELECT count(*) FROM (
+    SELECT tailnet.update_agent_connections(ids, times, times, array_fill(NULL::timestamptz, ARRAY[100]), array_fill(NULL::uuid, ARRAY[100]))
+    FROM (SELECT array_agg(agent_id) AS ids, array_fill(now(), ARRAY[100]) AS times FROM tailnet.agents
+          WHERE name LIKE 'many %' GROUP BY ltrim(name, 'many ')::integer % 10) batch) written;
+-- Each row once, as the UPDATE looks for what else has changed; all that is there at each call would be 5,500.
+SELECT pg_stat_get_xact_tuples_returned('tailnet_private.agent_connections_pkey'::regclass) < 2000 AS by_key;
+ROLLBACK;
