@@ -66,9 +66,9 @@ pub struct Dropped {
 /// Rows in the order of time, of agents in no order.
 const FILL: &str = "
     INSERT INTO tailnet_private.connection_logs (
-        id, network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent,
+        network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent,
         user_id, slug_or_port, connect_time, disconnect_time, disconnect_code, disconnect_reason)
-    SELECT gen_random_uuid(), $1::uuid, gen_random_uuid(), ($2::uuid[])[a], 'main', ($2::uuid[])[a], 'workspace-' || a,
+    SELECT $1::uuid, gen_random_uuid(), ($2::uuid[])[a], 'main', ($2::uuid[])[a], 'workspace-' || a,
            'developer-' || a % 1000, CASE WHEN r < 0.7 THEN 'ssh' WHEN r < 0.9 THEN 'vscode' ELSE 'workspace_app' END, NULL,
            '10.0.0.0'::inet + a, 'OpenSSH_9.6p1 Ubuntu-3ubuntu13.5', ($2::uuid[])[a], CASE WHEN r >= 0.9 THEN 'ide' END,
            at, at + r * interval '8 hours', 0, 'the client closed the connection'

@@ -51,13 +51,11 @@ impl Method for Way {
 
 const INTO: &str = "
     INSERT INTO tailnet_private.connection_logs AS l (
-        id, network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, ip, user_agent,
+        network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, ip, user_agent,
         user_id, connect_time, disconnect_time, disconnect_code, disconnect_reason)";
 
 const ON_CONFLICT: &str = "
-    ON CONFLICT (connection_id, (coalesce(workspace_id, '00000000-0000-0000-0000-000000000000')), (coalesce(agent_name, '')))
-        WHERE connection_id IS NOT NULL
-    DO UPDATE SET
+    ON CONFLICT (id) DO UPDATE SET
         connect_time = LEAST(l.connect_time, EXCLUDED.connect_time),
         disconnect_time = LEAST(l.disconnect_time, EXCLUDED.disconnect_time),
         disconnect_code = CASE WHEN l.disconnect_time < EXCLUDED.disconnect_time
@@ -67,11 +65,11 @@ const ON_CONFLICT: &str = "
 
 /// The network is known to the caller, and nothing is checked.
 const VALUES: &str = "
-    VALUES (gen_random_uuid(), $1, $2, $3, 'main', $4, $5, $6, 'ssh', $7::text::inet, $8, $9, $10, $11, $12, $13)";
+    VALUES ($1, $2, $3, 'main', $4, $5, $6, 'ssh', $7::text::inet, $8, $9, $10, $11, $12, $13)";
 
 /// Merges no repeats within a batch: there are none here.
 const STAGED: &str = "
-    SELECT gen_random_uuid(), i.network_id, e.connection_id, e.agent_id, e.agent_name, e.workspace_id, e.workspace_name,
+    SELECT i.network_id, e.connection_id, e.agent_id, e.agent_name, e.workspace_id, e.workspace_name,
            e.owner, e.type, e.ip, e.user_agent, e.user_id, e.connect_time, e.disconnect_time, e.code, e.disconnect_reason
     FROM staged e JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
     ORDER BY e.connection_id, e.workspace_id, e.agent_name";

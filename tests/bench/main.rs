@@ -45,6 +45,8 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Load {
+    /// Measure the ways to write connection logs only, and print the figures as JSON
+    Logs,
     /// Hold a websocket for each token on stdin
     #[command(hide = true)]
     Hold {
@@ -58,7 +60,7 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.load {
         Some(Load::Hold { url }) => holder::hold(url).await,
-        None => measure(&options).await,
+        Some(Load::Logs) | None => measure(&options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,10 +76,27 @@ async fn measure(options: &Options) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     // What is dropped ends its processes.
     tokio::select! {
-        done = phases(options) => done,
+        done = async {
+            match options.load {
+                Some(Load::Logs) => logs_only(options).await,
+                _ => phases(options).await,
+            }
+        } => done,
         _ = terminate.recv() => bail!("stopped"),
         _ = interrupt.recv() => bail!("stopped"),
     }
+}
+
+async fn logs_only(options: &Options) -> Result<()> {
+    let rounds = usize::from(options.rounds);
+    let progress = Progress::new(contest::steps(rounds, logs::WAYS.len()));
+    progress.phase("a network with 32,000 agents");
+    let world = World::create().await?;
+    progress.phase("connection logs");
+    let entries = logs::run(&world, &progress, rounds).await?;
+    progress.finish();
+    println!("{}", serde_json::to_string_pretty(&entries)?);
+    world.database.drop().await
 }
 
 async fn phases(options: &Options) -> Result<()> {

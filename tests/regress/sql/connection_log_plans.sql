@@ -3,8 +3,8 @@
 \set setup :dir /setup.psql
 \i :setup
 -- 50,000 connections of 100 agents over a year, in the order of time. The log knows agents that are gone, so any id does.
-INSERT INTO tailnet_private.connection_logs (id, network_id, connection_id, agent_id, agent_name, type, user_agent, connect_time)
-SELECT md5('row ' || n)::uuid, (SELECT id FROM tailnet_private.networks WHERE name = 'n1'), md5('connection ' || n)::uuid,
+INSERT INTO tailnet_private.connection_logs (network_id, connection_id, agent_id, agent_name, type, user_agent, connect_time)
+SELECT (SELECT id FROM tailnet_private.networks WHERE name = 'n1'), md5('connection ' || n)::uuid,
        md5('agent ' || n * 7919 % 100)::uuid, 'main', 'ssh', 'OpenSSH_9.6p1 Ubuntu-3ubuntu13.5',
        timestamptz '2025-01-01 00:00Z' + n * interval '10 min'
 FROM generate_series(1, 50000) n;

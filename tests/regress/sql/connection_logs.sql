@@ -45,6 +45,22 @@ SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a1, format(
     '{"connection_id":"%s","workspace_id":%s,"agent_name":%s,"connect_time":"2026-01-01T10:00:00Z"}', :'k1', w, n))))
 FROM unnest(ARRAY['null', '"' || :'w1' || '"']) w, unnest(ARRAY['null', '"other"']) n, generate_series(1, 2);
 SELECT agent_name, workspace_id IS NULL AS absent FROM tailnet.connection_logs ORDER BY 1, 2;
+-- ... in any writing: no workspace and the nil one, no name and an empty one, are the same; a backslash is a letter.
+TRUNCATE tailnet_private.connection_logs;
+UPDATE tailnet_private.identities SET name = NULL WHERE id = :a2;
+SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a2, format(
+    '{"connection_id":"%s","workspace_id":%s,"agent_name":%s,"connect_time":"2026-01-01T10:00:00Z"}', :'k1', w, n)))),
+    tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a2, format(
+    '{"connection_id":"%s","agent_name":"\\\\x00","connect_time":"2026-01-01T10:00:00Z"}', :'k1')))) AS backslash
+FROM unnest(ARRAY['null', '"00000000-0000-0000-0000-000000000000"']) w, unnest(ARRAY['null', '""']) n;
+SELECT count(*) FROM tailnet.connection_logs;
+-- Nobody can write a second row of a connection.
+INSERT INTO tailnet_private.connection_logs (network_id, connection_id, agent_id, type, connect_time)
+SELECT network_id, connection_id, agent_id, type, connect_time FROM tailnet_private.connection_logs WHERE agent_name IS NULL OR agent_name = '';
+TRUNCATE tailnet_private.connection_logs;
+SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a1, format(
+    '{"connection_id":"%s","workspace_id":%s,"agent_name":%s,"connect_time":"2026-01-01T10:00:00Z"}', :'k1', w, n))))
+FROM unnest(ARRAY['null', '"' || :'w1' || '"']) w, unnest(ARRAY['null', '"other"']) n;
 -- Under the id of another agent's connection nothing is changed.
 SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a2, format(
     '{"connection_id":"%s","agent_name":"a1","connect_time":"2026-01-01T10:00:00Z","owner":"mallory"}', :'k1'))));
