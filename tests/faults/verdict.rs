@@ -60,7 +60,9 @@ fn judge_peer(fleet: &Fleet, peer: &Arc<Watched>, effects: &Effects, complaints:
             partner.is_none_or(|partner| is_due(parting, &partner, id, effects))
         };
         if !is_due {
-            found.push(format!("told {:?} of {}, which stayed", parting.kind, parting.of));
+            let partner = fleet.find(parting.of).map(|partner| partner.account().received.own().join("\n        "));
+            let did = partner.unwrap_or_default();
+            found.push(format!("told {:?} of {}, which stayed. It did:\n        {did}", parting.kind, parting.of));
         }
     }
     if !found.is_empty() {

@@ -6,11 +6,11 @@ use futures_util::{
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{
         self, ClientRequestBuilder,
         http::{StatusCode, Uri},
-        protocol::frame::coding::CloseCode,
+        protocol::{WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -18,6 +18,9 @@ use crate::message::{Message, Request};
 
 /// Says which protocol is spoken; every peer offers it.
 pub const SUBPROTOCOL: &str = "tailnet.v1.json";
+
+/// The default is 128 KiB a websocket, which is much for thousands of peers in one process.
+const READ_BUFFER: usize = 4 << 10;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -92,10 +95,12 @@ impl Coordinator {
         for protocol in &credentials.subprotocols {
             request = request.with_sub_protocol(protocol);
         }
-        let (socket, response) = connect_async(request).await.map_err(|error| match error {
-            tungstenite::Error::Http(response) => ConnectError::Refused(response.status()),
-            other => ConnectError::Socket(Box::new(other)),
-        })?;
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let (socket, response) =
+            connect_async_with_config(request, Some(config), false).await.map_err(|error| match error {
+                tungstenite::Error::Http(response) => ConnectError::Refused(response.status()),
+                other => ConnectError::Socket(Box::new(other)),
+            })?;
         let selected = response.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
         if selected != Some(SUBPROTOCOL) {
             return Err(ConnectError::Subprotocol(selected.map(str::to_owned)));

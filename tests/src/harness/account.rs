@@ -120,13 +120,13 @@ impl Account {
         self.doings.was_mute = true;
         self.doings.proxies.insert(proxy.to_owned());
         self.received.begin();
-        self.received.note(format!("-- connected to {proxy}"));
+        self.received.did(&format!("connected to {proxy}"));
     }
 
     /// It announced a node.
     pub(super) fn announced(&mut self, node: &Value) {
         self.node = Some(without_time(node));
-        self.received.note(format!("-- announced version {}", node["id"]));
+        self.received.did(&format!("announced version {}", node["id"]));
     }
 
     /// It asked to open or to close a tunnel.
@@ -135,12 +135,12 @@ impl Account {
         if !open {
             self.doings.closed.insert(dst);
         }
-        self.received.note(format!("-- asked to {} the tunnel to {dst}", if open { "open" } else { "close" }));
+        self.received.did(&format!("asked to {} the tunnel to {dst}", if open { "open" } else { "close" }));
     }
 
     /// Its websocket is gone.
     pub(super) fn ended(&mut self, ended: Ended) {
-        self.received.note(format!("-- session ended: {ended:?}"));
+        self.received.did(&format!("session ended: {ended:?}"));
         self.proxy = None;
         self.node = None;
         self.doings.was_away = true;

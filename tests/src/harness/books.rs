@@ -46,7 +46,7 @@ impl Books {
             Message::Updates(_) | Message::Acknowledged(_) => {}
             Message::Error(error) => account.doings.errors.push(error),
             Message::Closed { code, reason } => {
-                account.received.note(format!("-- closed by {} with {code:?} {reason:?}", self.proxy));
+                account.received.did(&format!("closed by {} with {code:?} {reason:?}", self.proxy));
                 let superseded_soon = superseded || account.taking_over;
                 let proxy = self.proxy.clone();
                 account.doings.closings.push(Closing { proxy, code, reason, superseded: superseded_soon });

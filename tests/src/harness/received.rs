@@ -18,6 +18,9 @@ use crate::message::{Kind, Update};
 /// How much is kept for diagnostics.
 const RECENT: usize = 48;
 
+/// Marks what the peer did.
+const OWN: &str = "-- ";
+
 /// The last that was said of a peer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Word {
@@ -85,12 +88,22 @@ impl Received {
         self.words.insert(*id, word);
     }
 
-    /// Something else that helps to understand the updates around it.
-    pub fn note(&mut self, text: String) {
+    /// The peer did something, which helps to understand the updates around it.
+    pub fn did(&mut self, text: &str) {
+        self.note(format!("{OWN}{text}"));
+    }
+
+    fn note(&mut self, text: String) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back((Instant::now(), text));
+    }
+
+    /// The most recent of what the peer itself did.
+    pub fn own(&self) -> Vec<String> {
+        let own = self.recent.iter().filter(|(_, text)| text.starts_with(OWN));
+        own.map(|(at, text)| format!("{:8.3} s ago: {text}", at.elapsed().as_secs_f64())).collect()
     }
 
     /// The last word about a peer.
