@@ -17,8 +17,9 @@ use crate::{
 /// How often a proxy beats, in seconds. The proxy keeps this time, see its `coordinator` module.
 const HEARTBEAT_S: f64 = 2.0;
 
-/// A beat that comes later than this after the one before was late.
-const LATE_S: f64 = 2.0 * HEARTBEAT_S;
+/// A beat that comes later than this after the one before was late. Others may have beaten one beat before a stall began
+/// that this one did not notice: that must not be an expiry, with some time to spare.
+const LATE_S: f64 = 1.5 * HEARTBEAT_S;
 
 /// A coordinator that was silent for three beats is expired.
 pub const EXPIRY_S: f64 = 3.0 * HEARTBEAT_S;

@@ -5,7 +5,14 @@
 //! fits all: a new registration with a new log, and a restore of all sessions. The sockets stay open meanwhile, and
 //! what is asked for waits.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tailnet_wire::{Assembler, PayloadError};
 use tokio::{
@@ -31,9 +38,9 @@ const BEAT: Duration = Duration::from_secs(2);
 /// A beat that takes longer makes the proxy unready: it may be about to be expired.
 const SLOW_BEAT: Duration = Duration::from_secs(5);
 
-/// A LISTEN connection that is silent for this long after a heartbeat was answered is stuck: a stall of the database
-/// would have held up both.
-const SLOW_LISTENER: Duration = Duration::from_secs(15);
+/// A LISTEN connection that is silent for this long while heartbeats are answered is stuck. It is given up before the
+/// coordinator could be expired.
+const SLOW_LISTENER: Duration = Duration::from_secs(4);
 
 /// Postgres cannot commit a NOTIFY when its queue is full; from this share on the log says that it fills.
 const CROWDED_QUEUE: f64 = 0.25;
@@ -123,7 +130,9 @@ impl Coordinator {
         let mut current = self.hub.readiness.registration();
         let mut assembler = Assembler::default();
         let (answered, mut answers) = mpsc::channel(1);
-        let mut beating = pin!(self.beat(store, registration, &listener.probe, answered));
+        let beats = AtomicU64::default();
+        let mut beating = pin!(self.beat(store, registration, &beats));
+        let mut probing = pin!(self.probe(&listener.probe, &beats, answered));
         loop {
             tokio::select! {
                 payload = listener.payloads.recv() => {
@@ -136,6 +145,7 @@ impl Coordinator {
                     self.hub.mark();
                 }
                 doubt = &mut beating => return Err(doubt),
+                doubt = &mut probing => return Err(doubt),
                 _ = current.wait_for(|current| *current != Some(registration)) => return Err(Doubt::Call),
                 () = stop.cancelled() => return Ok(()),
             }
@@ -150,8 +160,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Beats until there is a doubt. A beat is a heartbeat, and a question to the LISTEN connection.
-    async fn beat(&self, store: &mut Store, registration: Uuid, probe: &Probe, answered: mpsc::Sender<()>) -> Doubt {
+    /// Beats until there is a doubt, and counts the beats that are answered.
+    async fn beat(&self, store: &mut Store, registration: Uuid, beats: &AtomicU64) -> Doubt {
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut crowded = false;
@@ -161,9 +171,9 @@ impl Coordinator {
                 // Others may be waiting for it.
                 () = self.hub.restoration.done() => {}
             }
-            let (heard, asked) = self.beat_once(store, registration, probe).await;
-            match heard.map_err(|error| (error.fault(), error)) {
+            match self.beat_once(store, registration).await.map_err(|error| (error.fault(), error)) {
                 Ok(queue) => {
+                    beats.fetch_add(1, Ordering::Relaxed);
                     self.hub.readiness.beating(true);
                     self.hub.metrics.queue.set(queue);
                     if queue > CROWDED_QUEUE && !crowded {
@@ -180,43 +190,43 @@ impl Coordinator {
                 }
                 Err((_, error)) => return Doubt::Beat(error),
             }
-            match asked {
-                // When the receiver is behind, a later answer says more.
-                Ok(()) => drop(answered.try_send(())),
-                Err(doubt) => return doubt,
-            }
         }
     }
 
-    /// The share of the queue of notifications that is in use, and whether the LISTEN connection has answered.
-    async fn beat_once(
-        &self,
-        store: &mut Store,
-        registration: Uuid,
-        probe: &Probe,
-    ) -> (Result<f64, StoreError>, Result<(), Doubt>) {
+    /// Returns the share of the queue of notifications that is in use.
+    async fn beat_once(&self, store: &mut Store, registration: Uuid) -> Result<f64, StoreError> {
         let restored = self.hub.restoration.is_done();
-        let mut beat = pin!(async {
-            let mut beat = pin!(store.heartbeat_coordinator(registration, restored));
-            if let Ok(beaten) = timeout(SLOW_BEAT, &mut beat).await {
-                return beaten;
+        let mut beat = pin!(store.heartbeat_coordinator(registration, restored));
+        if let Ok(beaten) = timeout(SLOW_BEAT, &mut beat).await {
+            return beaten;
+        }
+        // A database that stalls is no doubt: it has not forgotten anything.
+        self.hub.readiness.beating(false);
+        beat.await
+    }
+
+    /// Asks the LISTEN connection again and again, until there is a doubt.
+    async fn probe(&self, probe: &Probe, beats: &AtomicU64, answered: mpsc::Sender<()>) -> Doubt {
+        let mut ticks = interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let mut asking = pin!(probe.ask());
+            let answer = loop {
+                let progress = (beats.load(Ordering::Relaxed), self.hub.metrics.payloads.get());
+                if let Ok(answer) = timeout(SLOW_LISTENER, &mut asking).await {
+                    break answer;
+                }
+                // A stall of the database holds up heartbeats too, and the answer comes after a long log.
+                if beats.load(Ordering::Relaxed) > progress.0 && self.hub.metrics.payloads.get() == progress.1 {
+                    return Doubt::ListenStuck;
+                }
+            };
+            match answer {
+                // When the receiver is behind, a later answer says more.
+                Ok(()) => drop(answered.try_send(())),
+                Err(error) => return Doubt::ListenEnded(Some(error)),
             }
-            // A database that stalls is no doubt: it has not forgotten anything.
-            self.hub.readiness.beating(false);
-            beat.await
-        });
-        let mut asking = pin!(probe.ask());
-        let mut asked = None;
-        let heard = loop {
-            tokio::select! {
-                heard = &mut beat => break heard,
-                answer = &mut asking, if asked.is_none() => asked = Some(answer),
-            }
-        };
-        let asked = match asked {
-            Some(answer) => Ok(answer),
-            None => timeout(SLOW_LISTENER, asking).await,
-        };
-        (heard, asked.map_or(Err(Doubt::ListenStuck), |answer| answer.map_err(|error| Doubt::ListenEnded(Some(error)))))
+        }
     }
 }

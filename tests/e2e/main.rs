@@ -18,6 +18,7 @@ macro_rules! on_one_proxy_and_on_two {
 mod agents;
 mod authorisation;
 mod bindings;
+mod coordinators;
 mod cost;
 mod frames;
 mod handshakes;
@@ -28,8 +29,10 @@ mod orders;
 mod plans;
 mod real_peers;
 mod reports;
+mod restarts;
 mod roles;
 mod sessions;
+mod slow_readers;
 mod tokens;
 mod tunnels;
 

@@ -152,8 +152,16 @@ fn stream() -> Vec<Value> {
 async fn send(agent: &mut TestPeer, reports: &[Value], sent: &mut usize, end: usize) -> Result<()> {
     while *sent < end {
         agent.until_acknowledged((*sent + 20).saturating_sub(WINDOW)).await;
-        agent.report(&reports[*sent..*sent + 20]).await?;
-        *sent += 20;
+        report(agent, reports, sent, 20).await?;
+    }
+    Ok(())
+}
+
+/// Sends so many more reports, whatever is acknowledged.
+async fn report(agent: &mut TestPeer, reports: &[Value], sent: &mut usize, count: usize) -> Result<()> {
+    for frame in reports[*sent..*sent + count].chunks(20) {
+        agent.report(frame).await?;
+        *sent += frame.len();
     }
     Ok(())
 }
@@ -189,14 +197,17 @@ async fn assert_kept(stack: &Stack, reports: &[Value], acknowledged: &[Uuid]) ->
 
 #[tokio::test]
 async fn b64_nothing_acknowledged_is_lost_when_postgres_is_killed() {
-    let setup = Setup { proxies: 1, options: SMALL_WRITES, private_cluster: true };
+    let setup = Setup { proxies: 1, options: SMALL_WRITES, private_cluster: true, ..Setup::default() };
     run_with(setup, async |stack: &Stack| {
         let mut agent = stack.left().connect(&stack.create(Role::Agent).await?).await?;
         let (reports, mut sent) = (stream(), 0);
         for end in [900, 1800] {
             send(&mut agent, &reports, &mut sent, end).await?;
-            stack.cluster().kill().await?;
-            assert!(agent.acknowledged().len() < sent, "it was killed in the middle");
+            // The stream goes on while Postgres dies, and after that.
+            let (killed, sent_on) = tokio::join!(stack.cluster().kill(), report(&mut agent, &reports, &mut sent, 180));
+            killed.and(sent_on)?;
+            report(&mut agent, &reports, &mut sent, 20).await?;
+            assert!(agent.acknowledged().len() < sent, "nobody has written the last of them");
             stack.cluster().start_again().await?;
             assert_kept(stack, &reports, &agent.acknowledged()).await?;
         }

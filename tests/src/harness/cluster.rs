@@ -1,10 +1,10 @@
 //! The Postgres that all tests share.
 
-use std::env;
+use std::{env, net::SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, config::Host};
 
 const URL: &str = "TAILNET_TEST_DATABASE_URL";
 
@@ -17,6 +17,17 @@ pub fn superuser() -> Result<Config> {
         format!("{URL} must be the superuser's URL of a private Postgres with pg_tailnet: 'make test' starts one")
     })?;
     url.parse().with_context(|| format!("{URL} is no URL of a Postgres"))
+}
+
+/// Where a Postgres listens.
+///
+/// # Errors
+/// When its URL has no TCP address.
+pub fn address(config: &Config) -> Result<SocketAddr> {
+    let (Some(Host::Tcp(host)), Some(port)) = (config.get_hosts().first(), config.get_ports().first()) else {
+        bail!("the URL of the cluster has no TCP host and port");
+    };
+    Ok(SocketAddr::new(host.parse().with_context(|| format!("{host} is no address"))?, *port))
 }
 
 /// Opens a connection that lives as long as the client.

@@ -1,7 +1,9 @@
 //! A database for one test, and the roles that log in to it.
 
-use anyhow::{Context, Result, bail};
-use tokio_postgres::{Client, Config, config::Host};
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use tokio_postgres::{Client, Config};
 use uuid::Uuid;
 
 use super::cluster;
@@ -95,17 +97,20 @@ impl Database {
         config
     }
 
+    /// Where it is.
+    ///
+    /// # Errors
+    /// When the superuser's URL has no TCP address.
+    pub fn address(&self) -> Result<SocketAddr> {
+        cluster::address(&self.superuser)
+    }
+
     /// The URL of a proxy, for its environment.
     ///
     /// # Errors
-    /// When the superuser's URL has no TCP host.
+    /// When the superuser's URL has no TCP address.
     pub fn url(&self, login: &Login) -> Result<String> {
-        let (Some(Host::Tcp(host)), Some(port)) =
-            (self.superuser.get_hosts().first(), self.superuser.get_ports().first())
-        else {
-            bail!("the URL of the cluster has no TCP host and port");
-        };
-        Ok(self.url_at(login, &[format!("{host}:{port}")]))
+        Ok(self.url_at(login, &[self.address()?.to_string()]))
     }
 
     /// The URL of a proxy that reaches Postgres at one of these places (`host:port`).

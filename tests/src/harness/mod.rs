@@ -24,7 +24,7 @@ pub mod oracle;
 pub mod plan;
 pub mod private_cluster;
 pub mod process;
-mod process_tree;
+pub mod process_tree;
 pub mod proxy;
 pub mod received;
 pub mod relay;

@@ -118,6 +118,35 @@ impl Operator {
         until(&format!("peer {peer} has no live session"), async || Ok(self.coordinator(peer).await?.is_none())).await
     }
 
+    /// Waits until every proxy was told that what is absent from the tables is absent.
+    ///
+    /// # Errors
+    /// When it does not happen.
+    pub async fn until_settled(&self) -> Result<()> {
+        let sql = "SELECT bool_and(settled) FROM tailnet_private.coordinators";
+        until("all proxies are settled", async || Ok(self.sql.query_one(sql, &[]).await?.get(0))).await
+    }
+
+    /// Waits until no proxy of this name is registered.
+    ///
+    /// # Errors
+    /// When it does not happen.
+    pub async fn until_expired(&self, proxy: &str) -> Result<()> {
+        let sql = "SELECT EXISTS (SELECT FROM tailnet.coordinators WHERE name = $1)";
+        let expired = async || Ok(!self.sql.query_one(sql, &[&proxy]).await?.get::<_, bool>(0));
+        until(&format!("proxy {proxy} is not registered"), expired).await
+    }
+
+    /// Ends the connections to Postgres of a proxy that serve one purpose, or all of them (`%`). Returns their number.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn end_connections(&self, proxy: &str, purpose: &str) -> Result<i64> {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE application_name LIKE $1 AND datname = current_database()";
+        Ok(self.sql.query_one(sql, &[&format!("tailnet-proxy/{proxy}/{purpose}")]).await?.get(0))
+    }
+
     /// Waits until a tunnel is open, or is not.
     ///
     /// # Errors

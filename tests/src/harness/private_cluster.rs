@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::Output};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
-use tokio_postgres::{Config, config::Host};
+use tokio_postgres::Config;
 use uuid::Uuid;
 
-use super::{deadline::until, process_tree};
+use super::{cluster, deadline::until, process_tree};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -77,11 +77,7 @@ impl PrivateCluster {
     /// # Errors
     /// When its URL has no address.
     pub fn address(&self) -> Result<SocketAddr> {
-        let config = self.superuser()?;
-        let (Some(Host::Tcp(host)), Some(port)) = (config.get_hosts().first(), config.get_ports().first()) else {
-            bail!("the URL of the cluster has no TCP host and port");
-        };
-        Ok(SocketAddr::new(host.parse().context("the host of the cluster is no address")?, *port))
+        cluster::address(&self.superuser()?)
     }
 
     /// Ends Postgres with SIGKILL; its processes notice that the first of them is gone.
@@ -127,12 +123,20 @@ impl PrivateCluster {
     /// # Errors
     /// When it does not stop or start.
     pub async fn restart(&self, shutdown: Shutdown) -> Result<()> {
+        self.stop(shutdown).await?;
+        self.start_again().await
+    }
+
+    /// Stops Postgres.
+    ///
+    /// # Errors
+    /// When it does not stop.
+    pub async fn stop(&self, shutdown: Shutdown) -> Result<()> {
         let mode = match shutdown {
             Shutdown::Fast => "fast",
             Shutdown::Immediate => "immediate",
         };
-        self.call("stop", &[mode]).await?;
-        self.start_again().await
+        self.call("stop", &[mode]).await.map(drop)
     }
 
     /// Starts it again, at the same address.

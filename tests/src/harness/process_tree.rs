@@ -23,7 +23,7 @@ pub(super) fn tree(pid: u32) -> Vec<u32> {
 ///
 /// # Errors
 /// When none of them lives.
-pub(super) async fn signal(signal: &str, pids: &[u32]) -> Result<()> {
+pub async fn signal(signal: &str, pids: &[u32]) -> Result<()> {
     let pids = pids.iter().map(u32::to_string);
     let kill = r#"signal=$1; shift; status=1; for pid; do kill -"$signal" "$pid" && status=0; done; exit $status"#;
     let output = Command::new("sh").args(["-c", kill, "sh", signal]).args(pids).output().await;
@@ -35,4 +35,19 @@ pub(super) async fn signal(signal: &str, pids: &[u32]) -> Result<()> {
 pub(super) fn is_dead(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     !status.contains("State:") || status.contains("State:\tZ") || status.contains("State:\tX")
+}
+
+/// Whether all threads of a process are stopped: a signal takes its time to reach them.
+///
+/// # Errors
+/// When there is no such process.
+pub(super) fn is_stopped(pid: u32) -> Result<bool> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("there is no such process")?;
+    for thread in threads {
+        let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        if status.contains("State:") && !status.contains("State:\tT") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

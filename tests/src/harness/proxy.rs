@@ -164,6 +164,8 @@ impl Proxy {
     /// When the process cannot be signalled.
     pub async fn stall(&self) -> Result<Stalled<'_>> {
         self.signal("STOP").await?;
+        let pid = self.pid()?;
+        until(&format!("proxy {} has stopped", self.name), async || process_tree::is_stopped(pid)).await?;
         Ok(Stalled(self))
     }
 

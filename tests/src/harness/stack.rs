@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     Marker, Proxy, TestIdentity, TestPeer, cluster, database::Database, operator::Operator,
-    private_cluster::PrivateCluster, proxy::ProxyOption,
+    private_cluster::PrivateCluster, proxy::ProxyOption, relay::Relay,
 };
 use crate::message::Request;
 
@@ -22,8 +22,10 @@ pub struct Stack {
     /// Works in the database.
     pub operator: Operator,
     proxies: Vec<Proxy>,
+    relays: Vec<Relay>,
     database: Database,
     cluster: Option<PrivateCluster>,
+    standby: Option<PrivateCluster>,
     marker: OnceCell<Marker>,
 }
 
@@ -36,6 +38,10 @@ pub struct Setup {
     pub options: &'static [ProxyOption],
     /// On a Postgres of its own, which the test may kill.
     pub private_cluster: bool,
+    /// Each proxy reaches Postgres through a relay of its own.
+    pub relayed: bool,
+    /// On a Postgres of its own with a streaming standby, which the proxies know of.
+    pub standby: bool,
 }
 
 /// A client on the left proxy and an agent on the right one that know each other.
@@ -53,17 +59,33 @@ impl Stack {
     /// # Errors
     /// When something does not start.
     pub async fn start(setup: Setup) -> Result<Self> {
-        let Setup { proxies, options, private_cluster } = setup;
-        let cluster = if private_cluster { Some(PrivateCluster::start().await?) } else { None };
+        let Setup { proxies, options, private_cluster, relayed, standby } = setup;
+        let cluster = if private_cluster || standby { Some(PrivateCluster::start().await?) } else { None };
         let superuser = cluster.as_ref().map_or_else(cluster::superuser, PrivateCluster::superuser)?;
         let database = Database::create_in(superuser, proxies).await?;
         let operator = Operator { sql: database.connect().await? };
         operator.create_network(NETWORK).await.context("cannot create a network")?;
-        let starts = database.logins().iter().zip(1..).map(async |(login, number)| {
-            Proxy::start_with(&format!("proxy-{number}"), &login.role, &database.url(login)?, options).await
+        // As if Postgres had run for long: a proxy that registers waits for nobody to come back.
+        let ran = "INSERT INTO tailnet_private.restoration (began_at) VALUES (now() - '1 hour'::interval)";
+        operator.sql.batch_execute(ran).await?;
+        let standby = match &cluster {
+            Some(cluster) if standby => Some(cluster.start_standby("e2e").await?),
+            _ => None,
+        };
+        let address = database.address()?;
+        let beside = standby.as_ref().map(PrivateCluster::address).transpose()?;
+        let mut relays = Vec::new();
+        for _ in database.logins().iter().filter(|_| relayed) {
+            relays.push(Relay::start(address).await?);
+        }
+        let starts = database.logins().iter().enumerate().map(async |(index, login)| {
+            let place = relays.get(index).map_or(address, Relay::address);
+            let places: Vec<_> = [Some(place), beside].iter().flatten().map(ToString::to_string).collect();
+            let (name, url) = (format!("proxy-{}", index + 1), database.url_at(login, &places));
+            Proxy::start_with(&name, &login.role, &url, options).await
         });
         let proxies = try_join_all(starts).await?;
-        Ok(Self { operator, proxies, database, cluster, marker: OnceCell::new() })
+        Ok(Self { operator, proxies, relays, database, cluster, standby, marker: OnceCell::new() })
     }
 
     /// The database.
@@ -74,6 +96,21 @@ impl Stack {
     /// The Postgres, of a [`Setup`] that says so.
     pub fn cluster(&self) -> &PrivateCluster {
         self.cluster.as_ref().expect("the setup has a private cluster")
+    }
+
+    /// Its standby, of a [`Setup`] that says so.
+    pub fn standby(&self) -> &PrivateCluster {
+        self.standby.as_ref().expect("the setup has a standby")
+    }
+
+    /// What stands between the left proxy and Postgres, in a [`Setup`] that says so.
+    pub fn left_relay(&self) -> &Relay {
+        self.relays.first().expect("the setup has relays")
+    }
+
+    /// The same of the right proxy.
+    pub fn right_relay(&self) -> &Relay {
+        self.relays.last().expect("the setup has relays")
     }
 
     /// All proxies.
@@ -157,11 +194,14 @@ impl Stack {
     /// # Errors
     /// When a proxy had ended by itself or panicked, or Postgres refuses.
     pub(super) async fn stop(self) -> Result<()> {
-        let Self { operator, proxies, database, cluster, marker } = self;
-        drop((operator, marker));
+        let Self { operator, proxies, relays, database, cluster, standby, marker } = self;
+        drop((operator, marker, relays));
         let mut outcome = Ok(());
         for proxy in proxies {
             outcome = outcome.and(proxy.stop().await);
+        }
+        if let Some(standby) = standby {
+            outcome = outcome.and(standby.destroy().await);
         }
         match cluster {
             Some(cluster) => outcome.and(cluster.destroy().await),

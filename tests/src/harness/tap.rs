@@ -38,6 +38,8 @@ impl LogTap {
     /// # Errors
     /// When one of them is not registered.
     pub async fn open(stack: &Stack, proxies: &[&Proxy]) -> Result<Self> {
+        // Each proxy is told so once, at some time after its start.
+        stack.operator.until_settled().await?;
         let (client, messages) = cluster::connect_hearing(stack.database().superuser()).await?;
         let mut channels = HashMap::new();
         for (index, proxy) in proxies.iter().enumerate() {
