@@ -4,6 +4,7 @@
 //! reading, and to come back while its earlier websocket still stands.
 
 use std::{
+    io::ErrorKind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_tungstenite::tungstenite;
 use uuid::Uuid;
 
 use super::{
@@ -85,6 +87,12 @@ impl Watched {
     }
 }
 
+/// Whether the token was sent: then the proxy may open a session whose peer is gone.
+fn may_be_served(error: &ConnectError) -> bool {
+    let ConnectError::Socket(error) = error else { return false };
+    !matches!(&**error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
 impl LightPeer {
     /// A peer that is not connected.
     pub fn new(identity: TestIdentity) -> Self {
@@ -126,8 +134,7 @@ impl LightPeer {
             Ok(Ok(coordinator)) => coordinator,
             Ok(Err(error)) => {
                 account.doings.was_away |= account.proxy.is_none();
-                // Once the token was sent, the proxy may open a session whose peer is gone.
-                account.doings.abandoned |= matches!(error, ConnectError::Socket(_));
+                account.doings.abandoned |= may_be_served(&error);
                 return Err(error.into());
             }
             Err(_) => {
