@@ -29,7 +29,7 @@ use crate::{
     database::Database,
     hub::Hub,
     listener::{Listener, Probe},
-    store::{Store, StoreError},
+    store::{Answer, Store, StoreError},
 };
 
 /// The extension takes a coordinator for dead after three of these.
@@ -172,7 +172,7 @@ impl Coordinator {
                 () = self.hub.restoration.done() => {}
             }
             match self.beat_once(store, registration).await.map_err(|error| (error.fault(), error)) {
-                Ok(queue) => {
+                Ok(Answer { expired, queue }) => {
                     beats.fetch_add(1, Ordering::Relaxed);
                     self.hub.readiness.beating(true);
                     self.hub.metrics.queue.set(queue);
@@ -183,6 +183,10 @@ impl Coordinator {
                         );
                     }
                     crowded = queue > CROWDED_QUEUE;
+                    if expired > 0 {
+                        tracing::warn!(expired, "proxies were silent too long: their peers are lost");
+                        self.hub.metrics.expired.inc_by(expired);
+                    }
                 }
                 Err((Fault::Failed | Fault::Refused, error)) if !store.is_closed() => {
                     tracing::warn!(error = %Chain(&error), "heartbeat failed");
@@ -193,8 +197,7 @@ impl Coordinator {
         }
     }
 
-    /// Returns the share of the queue of notifications that is in use.
-    async fn beat_once(&self, store: &mut Store, registration: Uuid) -> Result<f64, StoreError> {
+    async fn beat_once(&self, store: &mut Store, registration: Uuid) -> Result<Answer, StoreError> {
         let restored = self.hub.restoration.is_done();
         let mut beat = pin!(store.heartbeat_coordinator(registration, restored));
         if let Ok(beaten) = timeout(SLOW_BEAT, &mut beat).await {

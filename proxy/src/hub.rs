@@ -271,7 +271,9 @@ impl Hub {
     pub fn shed(&self, count: usize) -> usize {
         let fold = self.lock();
         for outbox in fold.outboxes().take(count) {
-            outbox.close(Close::Shed);
+            if outbox.close(Close::Shed) {
+                self.metrics.shed.inc();
+            }
         }
         fold.len()
     }

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub events: Count,
     /// The share of the queue of notifications that is in use.
     pub queue: Gauge<f64, AtomicU64>,
+    /// Other coordinators that this one expired.
+    pub expired: Count,
+    /// Sessions that were sent to other proxies.
+    pub shed: Count,
     /// Registrations, each with a restore of all sessions.
     pub resyncs: Count,
     /// Rows of connection logs that Postgres says were written.
@@ -77,6 +81,8 @@ impl Default for Metrics {
             payloads: Count::default(),
             events: Count::default(),
             queue: Gauge::default(),
+            expired: Count::default(),
+            shed: Count::default(),
             resyncs: Count::default(),
             log_rows: Count::default(),
             received: Family::default(),
@@ -138,6 +144,8 @@ impl Metrics {
         let queue = "Share of the queue of notifications of Postgres in use, as of the last heartbeat; when it is full, \
                      nothing can be committed";
         registry.register("notification_queue_usage", queue, self.queue.clone());
+        registry.register("coordinators_expired", "Other proxies that this one found silent", self.expired.clone());
+        registry.register("sessions_shed", "Sessions sent to other proxies (close 1013)", self.shed.clone());
         registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
         registry.register("connection_log_rows", "Rows of connection logs written", self.log_rows.clone());
         registry.register("requests_received", "Requests to be written", self.received.clone());

@@ -125,10 +125,14 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// The websocket must be closed. The first reason counts.
-    pub fn close(&self, close: Close) {
-        self.lock().close.get_or_insert(close);
+    /// The websocket must be closed. Whether this is the first reason, which counts.
+    pub fn close(&self, close: Close) -> bool {
+        let mut waiting = self.lock();
+        let first = waiting.close.is_none();
+        waiting.close.get_or_insert(close);
+        drop(waiting);
         self.wake.notify_one();
+        first
     }
 
     /// Takes what is next to be written; empty when nothing waits.

@@ -65,6 +65,15 @@ impl Failure for StoreError {
     }
 }
 
+/// What a heartbeat is answered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// How many silent coordinators it expired.
+    pub expired: u64,
+    /// The share of the queue of notifications that is in use.
+    pub queue: f64,
+}
+
 /// A connection for calls. A role has one a worker.
 #[derive(Debug)]
 pub struct Store {
@@ -110,15 +119,17 @@ impl Store {
         self.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
     }
 
-    /// Says that the coordinator lives, and whether all its sessions are restored. Returns the share of the queue of
-    /// notifications that is in use.
+    /// Says that the coordinator lives, and whether all its sessions are restored.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn heartbeat_coordinator(&mut self, registration: Uuid, restored: bool) -> Result<f64, StoreError> {
+    pub async fn heartbeat_coordinator(&mut self, registration: Uuid, restored: bool) -> Result<Answer, StoreError> {
         const SQL: &str = "
-            SELECT pg_catalog.pg_notification_queue_usage() FROM tailnet.heartbeat_coordinator($1, $2)";
-        self.get("heartbeat_coordinator", SQL, &[&registration, &restored]).await
+            SELECT expired, pg_catalog.pg_notification_queue_usage() FROM tailnet.heartbeat_coordinator($1, $2) expired";
+        let function = "heartbeat_coordinator";
+        let row = self.row(function, SQL, &[&registration, &restored]).await?;
+        let expired: i32 = column(&row, function, 0)?;
+        Ok(Answer { expired: u64::try_from(expired).unwrap_or_default(), queue: column(&row, function, 1)? })
     }
 
     /// Listens to the log of a registration on a connection.
@@ -324,10 +335,17 @@ impl Store {
         sql: &'static str,
         params: &[Param<'_>],
     ) -> Result<T, StoreError> {
+        column(&self.row(function, sql, params).await?, function, 0)
+    }
+
+    async fn row(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Row, StoreError> {
         let statement = self.statement(function, sql).await?;
-        let row =
-            self.client.query_one(&statement, params).await.map_err(|source| StoreError::Call { function, source })?;
-        column(&row, function, 0)
+        self.client.query_one(&statement, params).await.map_err(|source| StoreError::Call { function, source })
     }
 
     async fn rows(
