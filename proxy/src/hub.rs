@@ -3,12 +3,9 @@
 //! One lock guards the fold. What a session asks for is noted in the fold and pushed to a batcher under that lock, so
 //! both see requests in one order. Nothing is awaited here.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 use serde_json::value::RawValue;
@@ -32,10 +29,9 @@ use crate::{
     readiness::Readiness,
     reporter::{Report, Reporter},
     request::{BinderRequest, HandshakerRequest, Permit, QuerierRequest, Question, Step, TunnelerRequest},
-    restoring::{Restoration, Restoring},
+    restoring::Restoration,
     store::TokenHash,
     tunneler::Tunneler,
-    wishes::Wish,
     worker::Role as _,
 };
 
@@ -184,63 +180,6 @@ impl Hub {
         }
     }
 
-    /// A session asked for a tunnel to be opened or closed.
-    pub fn tunnel(&self, id: SessionId, dst: Uuid, wish: Wish, permit: Permit) {
-        let mut fold = self.lock();
-        if fold.wish(id, dst, wish) {
-            self.tunneler.push(
-                (id, dst),
-                TunnelerRequest { wish: Some(wish), permit: Some(permit), ..TunnelerRequest::default() },
-            );
-        }
-    }
-
-    /// A session was restored with these tunnels.
-    pub fn restored(&self, id: SessionId, tunnels: &[Uuid]) {
-        let mut fold = self.lock();
-        for (dst, wish) in fold.restored(id, tunnels) {
-            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(wish), ..TunnelerRequest::default() });
-        }
-    }
-
-    /// Opens tunnels that a restore had no room for, unless the peer has asked to close them since.
-    pub fn reopen(&self, id: SessionId, dsts: Vec<Uuid>, restoring: Option<&Restoring>) {
-        let fold = self.lock();
-        if !fold.holds(id) {
-            return;
-        }
-        for dst in dsts.into_iter().filter(|dst| fold.wish_for(id, *dst) != Some(Wish::Close)) {
-            let restoring = restoring.cloned();
-            let open = TunnelerRequest { wish: Some(Wish::Open), restoring, ..TunnelerRequest::default() };
-            self.tunneler.push((id, dst), open);
-        }
-    }
-
-    /// A session is ready for a handshake. Goes out after the node and the tunnel that it asked for before.
-    pub fn shake(&self, id: SessionId, dst: Uuid, permit: Permit) {
-        // While the fold is locked, nothing is pushed that this one would have to wait for.
-        let _fold = self.lock();
-        if self.binder.is_busy(&id) {
-            self.binder.push(id, BinderRequest { ready: BTreeMap::from([(dst, permit)]), ..BinderRequest::default() });
-        } else {
-            self.shake_bound(id, dst, permit);
-        }
-    }
-
-    /// The same, when the node was announced.
-    pub fn shake_bound(&self, id: SessionId, dst: Uuid, permit: Permit) {
-        if self.tunneler.is_busy(&(id, dst)) {
-            self.tunneler.push((id, dst), TunnelerRequest { ready: Some(permit), ..TunnelerRequest::default() });
-        } else {
-            self.shake_tunneled(id, dst, permit);
-        }
-    }
-
-    /// The same, when the tunnel was opened too.
-    pub fn shake_tunneled(&self, id: SessionId, dst: Uuid, permit: Permit) {
-        self.handshaker.push((id, dst), HandshakerRequest { permit });
-    }
-
     /// Ends a session with a goodbye; None: it ended already.
     pub fn disconnect(&self, id: SessionId) -> Option<oneshot::Receiver<()>> {
         let mut fold = self.lock();
@@ -288,14 +227,6 @@ impl Hub {
         self.lock().node(id)
     }
 
-    /// Wishes were committed.
-    pub fn commit(&self, ends: &[(SessionId, Uuid)], wish: Wish) {
-        let mut fold = self.lock();
-        for (id, dst) in ends {
-            fold.commit(*id, *dst, wish);
-        }
-    }
-
     /// The outbox of a session; None: it ended.
     pub fn outbox(&self, id: SessionId) -> Option<Arc<Outbox>> {
         self.lock().outbox(id).cloned()
@@ -307,7 +238,8 @@ impl Hub {
         self.lock().refuse(id, error, true);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Fold> {
+    /// The state, for as long as the guard lives.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Fold> {
         self.fold.lock().expect("no code panics with this lock held")
     }
 }

@@ -7,7 +7,8 @@ use crate::{
     bisect::Bisect,
     hub::Hub,
     id::SessionId,
-    request::TunnelerRequest,
+    request::{Permit, TunnelerRequest},
+    restoring::Restoring,
     store::Store,
     wishes::Wish,
     worker::{Outcome, Role},
@@ -18,6 +19,48 @@ use crate::{
 pub struct Tunneler;
 
 type Entry = ((SessionId, Uuid), TunnelerRequest);
+
+impl Hub {
+    /// A session asked for a tunnel to be opened or closed.
+    pub fn tunnel(&self, id: SessionId, dst: Uuid, wish: Wish, permit: Permit) {
+        let mut fold = self.lock();
+        if fold.wish(id, dst, wish) {
+            self.tunneler.push(
+                (id, dst),
+                TunnelerRequest { wish: Some(wish), permit: Some(permit), ..TunnelerRequest::default() },
+            );
+        }
+    }
+
+    /// A session was restored with these tunnels.
+    pub fn restored(&self, id: SessionId, tunnels: &[Uuid]) {
+        let mut fold = self.lock();
+        for (dst, wish) in fold.restored(id, tunnels) {
+            self.tunneler.push((id, dst), TunnelerRequest { wish: Some(wish), ..TunnelerRequest::default() });
+        }
+    }
+
+    /// Opens tunnels that a restore had no room for, unless the peer has asked to close them since.
+    pub fn reopen(&self, id: SessionId, dsts: Vec<Uuid>, restoring: Option<&Restoring>) {
+        let fold = self.lock();
+        if !fold.holds(id) {
+            return;
+        }
+        for dst in dsts.into_iter().filter(|dst| fold.wish_for(id, *dst) != Some(Wish::Close)) {
+            let restoring = restoring.cloned();
+            let open = TunnelerRequest { wish: Some(Wish::Open), restoring, ..TunnelerRequest::default() };
+            self.tunneler.push((id, dst), open);
+        }
+    }
+
+    /// Wishes were committed.
+    pub fn commit(&self, ends: &[(SessionId, Uuid)], wish: Wish) {
+        let mut fold = self.lock();
+        for (id, dst) in ends {
+            fold.commit(*id, *dst, wish);
+        }
+    }
+}
 
 impl Role for Tunneler {
     type Key = (SessionId, Uuid);

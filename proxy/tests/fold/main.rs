@@ -2,13 +2,17 @@
 //! peer knows what the tables say.
 
 mod model;
+mod op;
+mod socket;
 mod world;
 
 use std::collections::BTreeSet;
 
 use model::{COORDINATORS, Status};
+use op::Op;
 use proptest::prelude::*;
-use world::{Op, PEERS, Socket, World};
+use socket::Socket;
+use world::{PEERS, World};
 
 fn op() -> impl Strategy<Value = Op> {
     let (peer, any, proxy) = (|| 0..PEERS, || 0..64_usize, || 0..COORDINATORS);

@@ -11,101 +11,19 @@ use tailnet_proxy::{
     close::Close,
     hub::{Hub, Joined},
     id::SessionId,
-    outbox::Outbox,
     request::{BinderRequest, QuerierRequest, Question, Step, TunnelerRequest},
-    told::{Kind, Update},
     wishes::Wish,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::model::{COORDINATORS, Model, Status, Unregistered, node};
+use super::{
+    model::{COORDINATORS, Model, Unregistered, node},
+    op::Op,
+    socket::Socket,
+};
 
 pub const PEERS: u128 = 5;
-
-/// What happens next. Numbers choose among what is there.
-#[derive(Debug, Clone)]
-pub enum Op {
-    /// A token is checked; its websocket opens with the next `Join`.
-    Connect {
-        peer: u128,
-        proxy: usize,
-    },
-    Join {
-        which: usize,
-    },
-    Announce {
-        socket: usize,
-        node: i64,
-    },
-    Tunnel {
-        socket: usize,
-        dst: u128,
-        open: bool,
-    },
-    Disconnect {
-        socket: usize,
-    },
-    Break {
-        socket: usize,
-    },
-    /// A socket writes what it has.
-    Write {
-        socket: usize,
-    },
-    /// A worker takes a batch.
-    Take {
-        proxy: usize,
-        role: usize,
-        limit: usize,
-    },
-    /// What a worker has taken is committed.
-    Commit {
-        which: usize,
-    },
-    /// It fails, and can be tried again.
-    Fail {
-        which: usize,
-    },
-    /// It is committed, but nobody learns so.
-    CommitAndCut {
-        which: usize,
-    },
-    Deliver {
-        proxy: usize,
-        messages: usize,
-    },
-    /// The LISTEN connection is asked, and answers.
-    Ask {
-        proxy: usize,
-    },
-    Answer {
-        proxy: usize,
-    },
-    /// The LISTEN connection is cut.
-    Cut {
-        proxy: usize,
-    },
-    Register {
-        proxy: usize,
-    },
-    Listen {
-        proxy: usize,
-    },
-    Beat {
-        proxy: usize,
-    },
-    Expire {
-        proxy: usize,
-    },
-    Revoke {
-        src: u128,
-        dst: u128,
-    },
-    Crash,
-    /// Nothing happens for a while.
-    Settle,
-}
 
 pub struct World {
     pub model: Model,
@@ -123,20 +41,6 @@ struct Proxy {
     registration: Option<Uuid>,
     /// How many messages had been written when the LISTEN connection was asked.
     asked: Option<usize>,
-}
-
-/// A websocket, and what its peer knows.
-pub struct Socket {
-    pub id: SessionId,
-    pub proxy: usize,
-    outbox: Arc<Outbox>,
-    attached: Option<oneshot::Receiver<()>>,
-    pub known: BTreeMap<Uuid, Status>,
-    pub announced: Option<i64>,
-    pub wished: BTreeMap<Uuid, bool>,
-    /// What had happened when it opened, and how often it was told of such things since.
-    parted: BTreeMap<(Uuid, Uuid), usize>,
-    lost: BTreeMap<Uuid, usize>,
 }
 
 /// A batch in flight.
@@ -526,41 +430,6 @@ impl World {
         if proxy.registration == Some(registration) {
             (proxy.registration, proxy.asked) = (None, None);
             while self.model.deliver(at).is_some() {}
-        }
-    }
-}
-
-impl Socket {
-    /// An update must be a change, and must have been true.
-    fn hear(&mut self, update: &Update, model: &Model) {
-        let (peer, other) = (self.id.peer, update.id);
-        let before = self.known.get(&other).copied();
-        match update.kind {
-            Kind::Node => {
-                let node = update.node.as_ref().expect("a NODE has a node").get();
-                let node = node.parse().expect("nodes are numbers here");
-                assert_ne!(before, Some(Status::Ok(node)), "sent again without a change: {update:?}");
-                assert!(model.visible.contains(&(peer, other, node)), "{peer} had no tunnel: {update:?}");
-                self.known.insert(other, Status::Ok(node));
-            }
-            Kind::Lost => {
-                assert!(matches!(before, Some(Status::Ok(_))), "LOST after {before:?}");
-                let told = self.lost.entry(other).or_default();
-                *told += 1;
-                assert!(*told <= model.lost.get(&other).copied().unwrap_or_default(), "{other} was not lost");
-                self.known.insert(other, Status::Lost);
-            }
-            Kind::Disconnected => {
-                assert!(before.is_some(), "DISCONNECTED about a peer that was never seen");
-                let told = self.parted.entry((peer, other)).or_default();
-                *told += 1;
-                assert!(
-                    *told <= model.parted.get(&(peer, other)).copied().unwrap_or_default(),
-                    "{other} did not leave {peer}"
-                );
-                self.known.remove(&other);
-            }
-            Kind::ReadyForHandshake => unreachable!("no handshakes here"),
         }
     }
 }
