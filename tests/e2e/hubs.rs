@@ -18,8 +18,10 @@ const CONNECTED: usize = 50;
 /// The other agents, on a coordinator that is none of ours. It listens to nobody, and beats from the future.
 const ELSEWHERE: &str = "
     WITH elsewhere AS (
-        INSERT INTO tailnet_private.coordinators (id, name, registration, registered_at, heartbeat_at, on_time_since)
-        SELECT gen_random_uuid(), 'elsewhere', gen_random_uuid(), now(), now() + '1 h'::interval, now() RETURNING id)
+        INSERT INTO tailnet_private.coordinators
+            (id, name, registration, registered_at, heartbeat_at, on_time_since, restored, settled)
+        SELECT gen_random_uuid(), 'elsewhere', gen_random_uuid(), now(), now() + '1 h'::interval, now(), true, true
+        RETURNING id)
     INSERT INTO tailnet_private.peers (id, coordinator_id, session, status, digest, node, updated_at)
     SELECT q.id, elsewhere.id, 0, 'ok', 0, q.node::json, now()
     FROM elsewhere, unnest($1::uuid[], $2::text[]) q(id, node)";
