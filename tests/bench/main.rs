@@ -47,6 +47,8 @@ struct Options {
 enum Load {
     /// Measure the ways to write connection logs only, and print the figures as JSON
     Logs,
+    /// Observe 32,000 real agents on two real proxies only, and print the figures as JSON
+    Fleet,
     /// Hold a websocket for each token on stdin
     #[command(hide = true)]
     Hold {
@@ -60,7 +62,7 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.load {
         Some(Load::Hold { url }) => holder::hold(url).await,
-        Some(Load::Logs) | None => measure(&options).await,
+        Some(Load::Logs | Load::Fleet) | None => measure(&options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +81,7 @@ async fn measure(options: &Options) -> Result<()> {
         done = async {
             match options.load {
                 Some(Load::Logs) => logs_only(options).await,
+                Some(Load::Fleet) => fleet_only().await,
                 _ => phases(options).await,
             }
         } => done,
@@ -96,6 +99,17 @@ async fn logs_only(options: &Options) -> Result<()> {
     let entries = logs::run(&world, &progress, rounds).await?;
     progress.finish();
     println!("{}", serde_json::to_string_pretty(&entries)?);
+    world.database.drop().await
+}
+
+async fn fleet_only() -> Result<()> {
+    let progress = Progress::new(fleet::STEPS);
+    progress.phase("a network with 32,000 agents");
+    let world = World::create().await?;
+    progress.phase("real agents on real proxies");
+    let fleet = fleet::run(&world, &progress).await?;
+    progress.finish();
+    println!("{}", serde_json::to_string_pretty(&fleet)?);
     world.database.drop().await
 }
 

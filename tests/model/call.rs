@@ -29,20 +29,24 @@ pub enum Call {
 pub struct Agents(u8);
 
 impl Agents {
+    /// Whether it is new, as for a set of the standard library.
     pub fn insert(&mut self, agent: Peer) -> bool {
         let new = !self.contains(agent);
         self.0 |= 1 << agent;
         new
     }
 
+    /// One of them.
     pub fn contains(self, agent: Peer) -> bool {
         self.0 & (1 << agent) != 0
     }
 
+    /// A subset.
     pub fn contains_all(self, others: Self) -> bool {
         others.0 & !self.0 == 0
     }
 
+    /// In the order of keys.
     pub fn iter(self) -> impl Iterator<Item = Peer> {
         (0..8).filter(move |agent| self.contains(*agent))
     }
@@ -51,12 +55,19 @@ impl Agents {
 /// What a proxy wants done. What is written is read when it is sent, so that it is the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Request {
+    /// A session begins.
     Attach,
+    /// Its node is to be written.
     Bind,
+    /// It is to be written with all that it has.
     Restore,
+    /// It ended.
     Lose,
+    /// It ended with a goodbye.
     Disconnect,
+    /// It asked for a tunnel.
     Open(Peer),
+    /// Its view goes on behind this key.
     Page(Peer),
 }
 
@@ -102,7 +113,9 @@ impl Call {
 pub struct Flight {
     /// Of which coordinator.
     pub at: usize,
+    /// For which session.
     pub session: Session,
+    /// With what was read when it was sent.
     pub call: Call,
     /// The proxy gave it up: if it is committed, nobody learns so.
     pub orphan: bool,

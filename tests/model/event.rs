@@ -17,21 +17,27 @@ pub fn peers() -> std::ops::Range<Peer> {
 /// One websocket of a peer. Numbers are counted for each peer: only those of one peer are ever compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session {
+    /// Whose.
     pub peer: Peer,
+    /// The first is 1.
     pub number: u8,
 }
 
 /// What a session announced: later announcements of a peer are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
+    /// The number of the session.
     pub session: u8,
+    /// The first is 1.
     pub version: u8,
 }
 
 /// What partners are to know of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Binding {
+    /// Where it is.
     Ok(Node),
+    /// Its session ended without a goodbye, or its coordinator was silent.
     Lost,
 }
 

@@ -7,14 +7,19 @@ pub struct Guards {
     pub lock: bool,
     /// Views travel in the log, not as results of a query.
     pub views_in_log: bool,
-    /// Events about partners that no page has reached yet do not count.
+    /// Events about partners that no page has reached yet do not count: they may rest on a tunnel that ended unheard.
     pub coverage: bool,
     /// Only the current session of a peer writes.
     pub fencing: bool,
     /// Who was silent himself expires nobody.
     pub deaf_do_not_reap: bool,
+    /// Nor is he told that what is absent is absent: that others are silent, or not there, means nothing to him. The
+    /// extension does not have this one yet: `SETTLE` of `coordinator.rs` is asked before `on_time` is.
+    pub deaf_do_not_settle: bool,
     /// After a crash, absence is told when everybody had the time to come back and to restore.
     pub grace: bool,
+    /// A call of a registration that has ended is refused, however late it comes.
+    pub admission: bool,
     /// The newest session number of a peer survives a crash.
     pub durable_number: bool,
 }
@@ -28,7 +33,9 @@ impl Guards {
             coverage: true,
             fencing: true,
             deaf_do_not_reap: true,
+            deaf_do_not_settle: true,
             grace: true,
+            admission: true,
             durable_number: true,
         }
     };

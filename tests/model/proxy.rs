@@ -1,11 +1,12 @@
-//! One proxy: a fold over its log, and the requests that wait. Follows `proxy/src/{fold,local,told,batcher}.rs`.
+//! One proxy: a fold over its log, and the requests that wait. Follows `proxy/src/{fold,batcher}.rs`.
 
 use std::collections::BTreeSet;
 
 use crate::{
-    call::{Agents, Call, Request},
-    event::{Binding, CLIENT, Event, Node, PEERS, Peer, Session, peers},
+    call::{Call, Request},
+    event::{Binding, CLIENT, END, Event, PEERS, Peer, Session, peers},
     guards::Guards,
+    local::{Local, News},
 };
 
 /// How far a registration has come.
@@ -21,77 +22,19 @@ pub enum Phase {
     Dead,
 }
 
-/// What a peer knows of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Told {
-    #[default]
-    Nothing,
-    Node(Node),
-    Lost,
-}
-
-/// What a session has with a partner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Relation {
-    pub tunnel: bool,
-    /// The partner is absent, and the session does not know.
-    pub withheld: bool,
-    pub told: Told,
-    /// The newest node that it was ever told: for the property only.
-    pub highest: Option<Node>,
-}
-
-/// A session that the proxy holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Local {
-    pub number: u8,
-    /// Its requests are read from then on.
-    pub attached: bool,
-    /// Of the last node that it announced; 0: none.
-    pub version: u8,
-    /// The tunnels that it asked for. It never closes one.
-    pub wishes: Agents,
-    /// The pages have come up to this key.
-    covered: Option<Peer>,
-    pub relations: [Relation; PEERS],
-}
-
-/// A session was told something.
-#[derive(Debug, Clone, Copy)]
-pub struct News {
-    pub viewer: Peer,
-    pub about: Peer,
-    /// Older than what it was told before.
-    pub backwards: bool,
-    /// LOST or DISCONNECTED.
-    pub gone: bool,
-}
-
 /// The state of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proxy {
+    /// How far its registration has come.
     pub phase: Phase,
     /// The process does nothing for a while.
     pub stalled: bool,
+    /// By peer.
     pub locals: [Option<Local>; PEERS],
+    /// What is absent from the tables is absent.
     pub settled: bool,
+    /// What is to be sent when nothing of its key is in flight.
     pub waiting: BTreeSet<(Session, Request)>,
-}
-
-impl Local {
-    /// `Local::standing`: the tunnels of the log and those that it asked for.
-    pub fn tunnels(&self) -> Agents {
-        let mut tunnels = self.wishes;
-        // Of an agent it is the client that opened it.
-        for agent in peers().filter(|agent| *agent != CLIENT && self.relations[usize::from(*agent)].tunnel) {
-            tunnels.insert(agent);
-        }
-        tunnels
-    }
-
-    fn covers(&self, other: Peer) -> bool {
-        self.covered.is_some_and(|covered| other <= covered)
-    }
 }
 
 impl Proxy {
@@ -102,10 +45,7 @@ impl Proxy {
 
     /// `Fold::open`.
     pub fn open(&mut self, id: Session) {
-        let (version, wishes) = (0, Agents::default());
-        let relations = <[Relation; PEERS]>::default();
-        let local = Local { number: id.number, attached: false, version, wishes, covered: None, relations };
-        self.locals[usize::from(id.peer)] = Some(local);
+        self.locals[usize::from(id.peer)] = Some(Local::new(id.number));
         self.ask(id, Request::Attach);
     }
 
@@ -177,10 +117,11 @@ impl Proxy {
                     self.ask(session, Request::Page(until));
                 }
             }
-            Event::Settled => self.settle(news),
+            Event::Settled => self.settle(guards, news),
         }
     }
 
+    /// `Fold::changed`: None is a goodbye.
     fn tell_interested(&mut self, other: Peer, binding: Option<Binding>, guards: &Guards, news: &mut Vec<News>) {
         for viewer in peers() {
             let Some(local) = self.locals[usize::from(viewer)].as_mut() else { continue };
@@ -192,6 +133,7 @@ impl Proxy {
         }
     }
 
+    /// `Local::opened`.
     fn opened(&mut self, viewer: Peer, other: Peer, binding: Option<Binding>, guards: &Guards, news: &mut Vec<News>) {
         let Some(local) = self.locals[usize::from(viewer)].as_mut() else { return };
         if local.covers(other) || !guards.coverage {
@@ -202,6 +144,7 @@ impl Proxy {
         }
     }
 
+    /// `Local::closed`, for tunnels that end with the client.
     fn closed(&mut self, viewer: Peer, other: Peer, guards: &Guards, news: &mut Vec<News>) {
         let settled = self.settled;
         let Some(local) = self.locals[usize::from(viewer)].as_mut() else { return };
@@ -211,7 +154,7 @@ impl Proxy {
         }
     }
 
-    /// Whether there is a further page to ask for.
+    /// `Local::turn`: whether there is a further page to ask for.
     fn view(
         &mut self,
         id: Session,
@@ -243,51 +186,19 @@ impl Proxy {
         }
         let further = local.covered.is_none_or(|covered| until > covered);
         local.covered = local.covered.max(Some(until));
-        further && until != crate::event::END
+        further && until != END
     }
 
-    fn settle(&mut self, news: &mut Vec<News>) {
+    /// `Fold::settle`.
+    fn settle(&mut self, guards: &Guards, news: &mut Vec<News>) {
         self.settled = true;
         for viewer in peers() {
             let Some(local) = self.locals[usize::from(viewer)].as_mut() else { continue };
-            for other in peers().filter(|other| local.covers(*other)).collect::<Vec<_>>() {
+            for other in peers().filter(|other| local.covers(*other) || !guards.coverage).collect::<Vec<_>>() {
                 if local.relations[usize::from(other)].withheld {
                     local.tell(viewer, other, None, news);
                 }
             }
         }
-    }
-}
-
-impl Local {
-    fn tell(&mut self, viewer: Peer, about: Peer, binding: Option<Binding>, news: &mut Vec<News>) {
-        let relation = &mut self.relations[usize::from(about)];
-        relation.withheld = false;
-        let told = match binding {
-            None => Told::Nothing,
-            Some(Binding::Ok(node)) => Told::Node(node),
-            Some(Binding::Lost) if relation.told == Told::Nothing => Told::Nothing,
-            Some(Binding::Lost) => Told::Lost,
-        };
-        if told == relation.told {
-            return;
-        }
-        relation.told = told;
-        let node = if let Told::Node(node) = told { Some(node) } else { None };
-        let backwards = node.is_some() && node < relation.highest;
-        relation.highest = relation.highest.max(node);
-        news.push(News { viewer, about, backwards, gone: node.is_none() });
-    }
-
-    fn absent(&mut self, viewer: Peer, other: Peer, settled: bool, news: &mut Vec<News>) {
-        self.withhold(other);
-        if settled {
-            self.tell(viewer, other, None, news);
-        }
-    }
-
-    fn withhold(&mut self, other: Peer) {
-        let relation = &mut self.relations[usize::from(other)];
-        relation.withheld |= relation.told != Told::Nothing;
     }
 }

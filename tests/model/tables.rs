@@ -16,8 +16,11 @@ pub type Fanout = [Vec<Event>; COORDINATORS];
 /// A row of `peers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row {
+    /// None: the session ended.
     pub coordinator: Option<usize>,
+    /// The current one, or the last.
     pub session: u8,
+    /// None: nothing was announced.
     pub binding: Option<Binding>,
 }
 
@@ -25,30 +28,39 @@ pub struct Row {
 /// [`World::register`](crate::world::World::register).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registration {
+    /// What is told before is not heard.
     pub listening: bool,
     /// It was heard within the time of an expiry.
     pub fresh: bool,
     /// Its own beats were on time for as long.
     pub on_time: bool,
+    /// It has put back all sessions that it held when it registered.
     pub restored: bool,
+    /// It was told that what is absent is absent.
     pub settled: bool,
 }
 
 /// The table `restoration`, and whether the time of an expiry has passed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grace {
+    /// Nobody has registered since the tables were emptied.
     NotBegun,
+    /// Somebody has: the others are still to come.
     Begun,
+    /// The clock says that they had the time to.
     Over,
 }
 
 /// All tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tables {
+    /// By peer.
     pub rows: [Option<Row>; PEERS],
     /// To whom the client has a tunnel.
     pub tunnels: Agents,
+    /// None: expired, or not registered.
     pub coordinators: [Option<Registration>; COORDINATORS],
+    /// Absence is not told before it is over.
     pub grace: Grace,
     /// `identities.session`, the only durable one.
     pub newest: [u8; PEERS],
@@ -83,8 +95,9 @@ impl Tables {
         own.fresh = true;
         own.restored |= restored;
         let may_reap = own.on_time || !guards.deaf_do_not_reap;
+        let may_settle = own.on_time || !guards.deaf_do_not_settle;
         let none_restores = self.coordinators.iter().flatten().all(|other| other.restored || !other.fresh);
-        let settles = !guards.grace || (self.grace == Grace::Over && none_restores);
+        let settles = !guards.grace || (self.grace == Grace::Over && none_restores && may_settle);
         if let Some(own) = self.coordinators[at].as_mut().filter(|own| settles && !own.settled) {
             own.settled = true;
             fanout[at].push(Event::Settled);
@@ -104,6 +117,11 @@ impl Tables {
                 registration.on_time = true;
             }
         }
+        self.end_grace();
+    }
+
+    /// The clock goes on whether anybody could come back or not.
+    pub fn end_grace(&mut self) {
         if self.grace == Grace::Begun {
             self.grace = Grace::Over;
         }
@@ -143,6 +161,7 @@ impl Tables {
         fanout
     }
 
+    /// What is known of a peer.
     pub fn row(&self, peer: Peer) -> Option<Row> {
         self.rows[usize::from(peer)]
     }
@@ -160,18 +179,22 @@ impl Tables {
         })
     }
 
+    /// For a caller that has found the row.
     fn row_mut(&mut self, peer: Peer) -> &mut Row {
         self.rows[usize::from(peer)].as_mut().expect("the caller found the row")
     }
 
+    /// Who holds a peer's session.
     fn coordinator(&self, peer: Peer) -> Option<usize> {
         self.row(peer).and_then(|row| row.coordinator)
     }
 
+    /// What partners are to know of a peer.
     fn binding(&self, peer: Peer) -> Option<Binding> {
         self.row(peer).and_then(|row| row.binding)
     }
 
+    /// `session::attach`: whether the session is now the current one.
     fn attach(&mut self, at: usize, session: Session, fanout: &mut Fanout) -> bool {
         let peer = usize::from(session.peer);
         let old = self.rows[peer];
@@ -192,6 +215,7 @@ impl Tables {
         true
     }
 
+    /// `bind_peers`; a restore without a node binds nothing.
     fn bind(&mut self, at: usize, session: Session, version: u8, guards: &Guards, fanout: &mut Fanout) {
         let fenced = guards.fencing && !self.is_current(at, session);
         let binding = Binding::Ok(Node { session: session.number, version });
@@ -202,10 +226,12 @@ impl Tables {
         self.tell_partners(session.peer, &Event::Changed { peer: session.peer, binding }, fanout);
     }
 
+    /// Who ends a session ends earlier ones of the peer that it holds, for the later may never have been attached.
     fn may_end(&self, at: usize, session: Session) -> bool {
         self.row(session.peer).is_some_and(|row| row.coordinator == Some(at) && row.session <= session.number)
     }
 
+    /// The end of a session without a goodbye: its tunnels stay.
     fn lose(&mut self, peer: Peer, fanout: &mut Fanout) {
         let row = self.row_mut(peer);
         row.coordinator = None;
@@ -215,6 +241,7 @@ impl Tables {
         }
     }
 
+    /// `reaper::end`.
     fn expire(&mut self, at: usize, fanout: &mut Fanout) {
         for peer in peers().filter(|peer| self.coordinator(*peer) == Some(at)).collect::<Vec<_>>() {
             self.lose(peer, fanout);
@@ -222,6 +249,7 @@ impl Tables {
         self.coordinators[at] = None;
     }
 
+    /// `disconnect_peers`.
     fn disconnect(&mut self, at: usize, session: Session, fanout: &mut Fanout) {
         // A goodbye may come after the session was lost with its coordinator.
         let lost = |row: Row| row.coordinator.is_none() && row.session == session.number;
@@ -235,6 +263,7 @@ impl Tables {
         self.rows[usize::from(session.peer)] = None;
     }
 
+    /// `open_tunnels`: each end learns of the other by its own coordinator.
     fn open(&mut self, at: usize, session: Session, agent: Peer, guards: &Guards, fanout: &mut Fanout) {
         let fenced = guards.fencing && !self.is_current(at, session);
         if fenced || !self.tunnels.insert(agent) {
@@ -248,6 +277,7 @@ impl Tables {
         }
     }
 
+    /// `view::send_views`: the truth for the keys that it covers.
     fn page(&self, at: usize, session: Session, after: Option<Peer>, page: usize, fanout: &mut Fanout) {
         let mut keys: Vec<Peer> = self.partners(session.peer).filter(|key| after.is_none_or(|a| *key > a)).collect();
         let more = keys.len() > page;
@@ -257,6 +287,7 @@ impl Tables {
         fanout[at].push(Event::View { session, after, until, partners });
     }
 
+    /// `Fanout::tell_partners`: an event goes once to each coordinator that has somebody who must hear it.
     fn tell_partners(&self, peer: Peer, event: &Event, fanout: &mut Fanout) {
         for (at, events) in fanout.iter_mut().enumerate() {
             if self.partners(peer).any(|partner| self.coordinator(partner) == Some(at)) {

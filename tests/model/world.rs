@@ -1,45 +1,36 @@
-//! Everything there is at one time, and every step that can happen to it.
+//! Everything there is at one time, and what the peers, the proxies and the database do to it while nothing breaks.
 
 use std::collections::BTreeSet;
 
 use crate::{
     call::{Call, Flight, Request},
-    event::{CLIENT, Event, Node, PEERS, Peer, Session, peers},
+    event::{Event, PEERS, Peer, Session},
+    guards::Guards,
+    history::History,
     protocol::{Budget, Protocol},
-    proxy::{News, Phase, Proxy},
+    proxy::{Phase, Proxy},
     tables::{COORDINATORS, Fanout, Tables},
 };
-
-/// What must never happen, and did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Faults {
-    /// A session was told of an older node than before.
-    pub backwards: bool,
-    /// A superseded session's node was written.
-    pub late: bool,
-    /// LOST or DISCONNECTED was told of a healthy session.
-    pub gone: bool,
-}
 
 /// A state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
+    /// What the database has.
     pub tables: Tables,
     /// The messages that are not delivered yet.
     pub logs: [Vec<Vec<Event>>; COORDINATORS],
     /// Views that come as results of queries, when they do not travel in the log.
     pub results: [Vec<Event>; COORDINATORS],
+    /// By coordinator.
     pub proxies: [Proxy; COORDINATORS],
+    /// The calls that may still be committed.
     pub flights: BTreeSet<Flight>,
     /// How often each fault may still happen.
     pub left: Budget,
     /// The number of sessions that each peer has opened.
     pub opened: [u8; PEERS],
-    /// The newest session of each peer that was ever attached.
-    attached: [u8; PEERS],
-    /// Of these peers the absence may be told.
-    harmed: [bool; PEERS],
-    pub faults: Faults,
+    /// For the properties only.
+    pub history: History,
 }
 
 impl World {
@@ -53,9 +44,7 @@ impl World {
             flights: BTreeSet::new(),
             left,
             opened: [0; PEERS],
-            attached: [0; PEERS],
-            harmed: [false; PEERS],
-            faults: Faults::default(),
+            history: History::default(),
         }
     }
 
@@ -87,7 +76,7 @@ impl World {
 
     /// A websocket ends, with a goodbye or without. `Hub::disconnect`, `Hub::lose`.
     pub fn end(&mut self, at: usize, id: Session, request: Request) {
-        self.harmed[usize::from(id.peer)] = true;
+        self.history.harm(id.peer);
         self.proxies[at].locals[usize::from(id.peer)] = None;
         self.proxies[at].ask(id, request);
         self.pump(at);
@@ -115,7 +104,7 @@ impl World {
         if let Some(mut seen) = flight.seen.clone() {
             fanout = seen.run(at, id, flight.call, protocol.page, guards);
         }
-        self.note_commit(&before, flight);
+        self.history.commit(&before, &self.tables, flight);
         if !guards.views_in_log {
             let (views, events) =
                 std::mem::take(&mut fanout[at]).into_iter().partition(|e| matches!(e, Event::View { .. }));
@@ -143,29 +132,11 @@ impl World {
         self.fold(at, &[view], protocol);
     }
 
-    /// Some connection of a proxy is cut: each of its calls may be committed or not. What it asked for waits.
-    pub fn doubt(&mut self, at: usize) {
-        self.proxies[at].phase = Phase::Doubting;
-        self.logs[at].clear();
-        self.results[at].clear();
-        let flights = std::mem::take(&mut self.flights);
-        for mut flight in flights {
-            if flight.at == at && !flight.orphan {
-                flight.orphan = true;
-                let newer = self.proxies[at].waiting.clone();
-                self.proxies[at].waiting.clear();
-                self.proxies[at].ask(flight.session, flight.call.request());
-                newer.into_iter().for_each(|(id, request)| self.proxies[at].ask(id, request));
-            }
-            self.flights.insert(flight);
-        }
-    }
-
-    /// `register_coordinator`: no call of the registration before can be committed any more.
-    pub fn register(&mut self, at: usize) {
+    /// `register_coordinator`: no call of the registration before can be committed any more, see `turn::admit`.
+    pub fn register(&mut self, at: usize, guards: &Guards) {
         self.tables.register(at);
         self.proxies[at].phase = Phase::Registered;
-        self.flights.retain(|flight| flight.at != at);
+        self.flights.retain(|flight| flight.at != at || !guards.admission);
     }
 
     /// `listen_coordinator`, then `Hub::begin`.
@@ -194,70 +165,6 @@ impl World {
         self.send(fanout);
     }
 
-    /// A process does nothing for the time of an expiry, while others beat: its peers may be told lost.
-    pub fn stall(&mut self, at: usize) {
-        self.proxies[at].stalled = true;
-        self.silence(at);
-        self.harm_all(at);
-    }
-
-    /// The database does nothing for the time of an expiry: nobody could beat.
-    pub fn stall_database(&mut self) {
-        (0..COORDINATORS).for_each(|at| self.silence(at));
-    }
-
-    /// A process is gone, and its sockets with it. Its calls may still be committed.
-    pub fn die(&mut self, at: usize) {
-        self.doubt(at);
-        self.silence(at);
-        self.harm_all(at);
-        self.proxies[at] = Proxy { phase: Phase::Dead, ..Proxy::new() };
-    }
-
-    /// The database crashes: unlogged tables are emptied, and every connection is cut.
-    pub fn crash(&mut self, protocol: &Protocol) {
-        for peer in peers() {
-            let newest = self.proxies.iter().flat_map(|p| p.locals[usize::from(peer)]).max_by_key(|l| l.number);
-            // Who took over has what the tables have, until they are gone: it did not ask for it itself.
-            let whole = newest.is_some_and(|local| {
-                local.version > 0
-                    && local.number >= self.attached[usize::from(peer)]
-                    && (peer != CLIENT || local.tunnels().contains_all(self.tables.tunnels))
-            });
-            self.harmed[usize::from(peer)] |= !whole;
-        }
-        let newest = if protocol.guards.durable_number { self.tables.newest } else { [0; PEERS] };
-        self.tables = Tables::empty(newest);
-        for at in (0..COORDINATORS).filter(|at| self.proxies[*at].phase != Phase::Dead).collect::<Vec<_>>() {
-            self.doubt(at);
-        }
-        self.flights.clear();
-    }
-
-    /// The grace after a crash is over, or the own beats of a coordinator were on time for as long: everybody who is
-    /// well has been heard meanwhile.
-    pub fn all_heard(&self) -> bool {
-        (0..COORDINATORS).all(|at| {
-            let well = self.proxies[at].phase != Phase::Dead && !self.proxies[at].stalled;
-            !well || self.tables.coordinators[at].is_some_and(|registration| registration.fresh)
-        })
-    }
-
-    /// Who beats on time while time passes.
-    pub fn beating(&self) -> [bool; COORDINATORS] {
-        [0, 1].map(|at| self.proxies[at].phase == Phase::Standing && !self.proxies[at].stalled)
-    }
-
-    fn silence(&mut self, at: usize) {
-        if let Some(registration) = &mut self.tables.coordinators[at] {
-            registration.fresh = false;
-        }
-    }
-
-    fn harm_all(&mut self, at: usize) {
-        self.proxies[at].sessions().iter().for_each(|id| self.harmed[usize::from(id.peer)] = true);
-    }
-
     /// Sends what waits, unless its key is in flight.
     fn pump(&mut self, at: usize) {
         if self.proxies[at].phase != Phase::Standing {
@@ -276,39 +183,20 @@ impl World {
         }
     }
 
+    /// `Hub::fold`.
     fn fold(&mut self, at: usize, message: &[Event], protocol: &Protocol) {
         let mut news = Vec::new();
         message.iter().for_each(|event| self.proxies[at].apply(event, &protocol.guards, &mut news));
-        for News { viewer, about, backwards, gone } in news {
-            self.faults.backwards |= backwards;
-            self.faults.gone |= gone && !self.harmed[usize::from(viewer)] && !self.harmed[usize::from(about)];
-        }
+        news.iter().for_each(|news| self.history.tell(news));
         self.pump(at);
     }
 
+    /// Who does not listen hears nothing, not even later.
     fn send(&mut self, fanout: Fanout) {
         for (at, events) in fanout.into_iter().enumerate() {
             if !events.is_empty() && self.tables.coordinators[at].is_some_and(|registration| registration.listening) {
                 self.logs[at].push(events);
             }
         }
-    }
-
-    fn note_commit(&mut self, before: &Tables, flight: &Flight) {
-        let (peer, number) = (usize::from(flight.session.peer), flight.session.number);
-        let (old, new) = (before.rows[peer], self.tables.rows[peer]);
-        let attaches = matches!(flight.call, Call::Attach | Call::Restore { .. });
-        if attaches && self.tables.is_current(flight.at, flight.session) {
-            // What an earlier session had announced is not in the tables: it was not restored before it was superseded.
-            let inherits = number == 1 || old.is_some_and(|row| row.binding.is_some());
-            self.harmed[peer] |= flight.call == Call::Attach && !inherits;
-            self.attached[peer] = self.attached[peer].max(number);
-        }
-        let node = |row: Option<crate::tables::Row>| match row.and_then(|row| row.binding) {
-            Some(crate::event::Binding::Ok(node)) => Some(node),
-            _ => None,
-        };
-        let late = |node: Node| node.session < self.attached[peer];
-        self.faults.late |= node(new) != node(old) && node(new).is_some_and(late);
     }
 }

@@ -121,13 +121,21 @@ impl LightPeer {
     /// # Errors
     /// When the proxy does not let it in.
     pub async fn connect(&mut self, door: &Door) -> Result<()> {
+        self.connect_within(door, CONNECT_TIMEOUT).await
+    }
+
+    /// The same with another time for the proxy to answer: in a storm of thousands it may need more.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in.
+    pub async fn connect_within(&mut self, door: &Door, patience: Duration) -> Result<()> {
         let (takes_over, credentials) = {
             let mut account = self.account();
             account.wants_socket = true;
             account.taking_over = account.proxy.is_some();
             (account.taking_over, Credentials::header(&account.identity.token))
         };
-        let attempt = timeout(CONNECT_TIMEOUT, Coordinator::connect(&door.url, &credentials)).await;
+        let attempt = timeout(patience, Coordinator::connect(&door.url, &credentials)).await;
         let mut account = self.watched.account();
         account.taking_over = false;
         let coordinator = match attempt {
@@ -140,7 +148,7 @@ impl LightPeer {
             Err(_) => {
                 account.doings.was_away |= account.proxy.is_none();
                 account.doings.abandoned = true;
-                bail!("{} did not answer in {CONNECT_TIMEOUT:?}", door.name);
+                bail!("{} did not answer in {patience:?}", door.name);
             }
         };
         account.doings.took_over |= takes_over;

@@ -43,7 +43,7 @@ pub struct Agreement {
 }
 
 impl Oracle {
-    /// Reads as superuser.
+    /// Reads as superuser, or as any role with `tailnet_reader`.
     pub fn new(config: Config) -> Self {
         Self { config, sql: None }
     }

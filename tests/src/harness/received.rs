@@ -41,6 +41,9 @@ pub struct Parting {
     pub kind: Kind,
 }
 
+/// Called with each update as it arrives, for who measures how long it took.
+pub struct Hook(pub Box<dyn Fn(&Update) + Send>);
+
 /// What arrived on the websocket of one peer.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -52,6 +55,8 @@ pub struct Received {
     pub partings: Vec<Parting>,
     /// How many updates there were, over all websockets.
     pub updates: u64,
+    /// Somebody measures.
+    pub hook: Option<Hook>,
 }
 
 impl Received {
@@ -64,6 +69,9 @@ impl Received {
     pub fn push(&mut self, update: &Update) {
         let Update { id, kind, node, .. } = update;
         self.updates += 1;
+        if let Some(Hook(hook)) = &self.hook {
+            hook(update);
+        }
         let version = node.as_ref().map(|node| format!(" version {}", node["id"])).unwrap_or_default();
         self.note(format!("{kind:?} {id}{version}"));
         let word = match (kind, node) {
@@ -125,6 +133,12 @@ pub fn without_time(node: &Value) -> Value {
         fields.remove("as_of");
     }
     node
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl fmt::Display for Word {

@@ -38,7 +38,7 @@ pub enum Bound {
 }
 
 impl Truth {
-    /// Reads the tables of a database as its superuser: three statements, whatever the number of peers.
+    /// Reads the tables, through the views that `tailnet_reader` may read: three statements, whatever the number of peers.
     ///
     /// # Errors
     /// When Postgres refuses.
@@ -46,12 +46,10 @@ impl Truth {
         let snapshot =
             sql.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
         let mut truth = Self::default();
-        for row in snapshot.query("SELECT name FROM tailnet_private.coordinators ORDER BY name", &[]).await? {
+        for row in snapshot.query("SELECT name FROM tailnet.coordinators ORDER BY name", &[]).await? {
             truth.coordinators.push(row.get(0));
         }
-        let peers = "SELECT p.id, c.name, p.status, p.node
-                     FROM tailnet_private.peers p LEFT JOIN tailnet_private.coordinators c ON c.id = p.coordinator_id";
-        for row in snapshot.query(peers, &[]).await? {
+        for row in snapshot.query("SELECT peer_id, coordinator, status, node FROM tailnet.peers", &[]).await? {
             let binding = match row.get::<_, Option<&str>>(2) {
                 None => None,
                 Some("lost") => Some(Bound::Lost),
@@ -59,7 +57,7 @@ impl Truth {
             };
             truth.add_peer(row.get(0), row.get(1), binding);
         }
-        for row in snapshot.query("SELECT src, dst FROM tailnet_private.tunnels", &[]).await? {
+        for row in snapshot.query("SELECT src_id, dst_id FROM tailnet.tunnels", &[]).await? {
             truth.add_tunnel(row.get(0), row.get(1));
         }
         snapshot.commit().await?;
