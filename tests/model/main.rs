@@ -31,8 +31,11 @@ use std::time::Instant;
 use guards::Guards;
 use property::{BACKWARDS, CONVERGES, FENCED, HEALTHY, PARTNERS};
 use protocol::{Budget, Protocol};
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, Path};
+use step::Step;
+use world::World;
 
+/// One client on one coordinator, one agent on the other, with their tunnel, and nothing breaks.
 const BASE: Protocol = Protocol {
     guards: Guards::BUILT,
     plan: [&[0], &[1], &[]],
@@ -42,18 +45,27 @@ const BASE: Protocol = Protocol {
     warm: true,
 };
 
+/// A tunnel and two nodes come into being at once.
 const ORDERING: Protocol = Protocol { versions: 2, warm: false, ..BASE };
+/// A call that was cut is overtaken by newer ones.
 const LATE: Protocol = Protocol { versions: 3, budget: Budget { cuts: 1, ..BASE.budget }, ..BASE };
+/// A session moves from one coordinator to the other.
 const TAKEOVER: Protocol =
     Protocol { plan: [&[0], &[1, 0], &[]], versions: 2, budget: Budget { cuts: 1, ..BASE.budget }, ..BASE };
+/// One who was silent cannot tell whether it was himself.
 const STALL: Protocol =
     Protocol { budget: Budget { stalls: 1, database_stalls: 1, ..BASE.budget }, versions: 2, ..BASE };
+/// All has to be restored while a session moves.
 const CRASH: Protocol = Protocol { plan: [&[0], &[1, 0], &[]], budget: Budget { crashes: 1, ..BASE.budget }, ..BASE };
+/// While all is restored, nobody can come back for a while.
 const DEAFNESS: Protocol = Protocol { budget: Budget { crashes: 1, database_stalls: 1, ..BASE.budget }, ..BASE };
+/// The same while all is restored.
 const CRASH_PAGES: Protocol =
     Protocol { plan: [&[0], &[1], &[1]], page: 1, budget: Budget { crashes: 1, cuts: 1, ..BASE.budget }, ..BASE };
+/// Not everybody comes back.
 const DEATH: Protocol =
     Protocol { plan: [&[0], &[1, 0], &[]], budget: Budget { deaths: 1, crashes: 1, ..BASE.budget }, ..BASE };
+/// The log goes on between two pages of a view.
 const PAGES: Protocol = Protocol {
     plan: [&[0], &[1], &[1]],
     page: 1,
@@ -65,13 +77,16 @@ const PAGES: Protocol = Protocol {
 const STRANGERS: Protocol =
     Protocol { plan: [&[1, 1], &[0], &[0]], budget: Budget { goodbyes: 1, cuts: 1, ..BASE.budget }, ..BASE };
 
-/// With more faults at once; the smaller ones are for the guards.
+/// More faults at once: this and the following are too large for the guards.
 const CUTS: Protocol =
     Protocol { versions: 2, budget: Budget { cuts: 2, breaks: 1, goodbyes: 1, ..BASE.budget }, ..BASE };
+/// Both sessions move, and their numbers are compared on both sides.
 const TAKEOVERS: Protocol =
     Protocol { plan: [&[0, 1], &[1, 0], &[]], budget: Budget { breaks: 1, ..BASE.budget }, ..BASE };
+/// Silence of all three kinds while a session moves.
 const STALLS: Protocol =
     Protocol { budget: Budget { stalls: 1, database_stalls: 1, crashes: 1, ..BASE.budget }, ..CRASH };
+/// A restore is interrupted, by a crash or a cut.
 const CRASHES: Protocol = Protocol { budget: Budget { crashes: 2, cuts: 1, ..BASE.budget }, ..CRASH };
 
 /// All properties hold in every state.
@@ -96,12 +111,25 @@ fn holds(name: &str, protocol: Protocol) {
 
 /// Without a guard a property fails.
 fn fails(name: &str, protocol: Protocol, guards: Guards, property: &'static str) {
-    let broken = Protocol { guards, ..protocol };
-    let checker = broken.checker().threads(1).finish_when(HasDiscoveries::AnyOf([property].into())).spawn_bfs().join();
-    let path = checker.discovery(property);
+    let path = shortest(&Protocol { guards, ..protocol }, property);
     let path = path.unwrap_or_else(|| panic!("{name}: {property}: no counterexample found")).into_actions();
-    eprintln!("{name}: {property}: fails after {} steps, {} states", path.len(), checker.unique_state_count());
+    eprintln!("{name}: {property}: fails after {} steps", path.len());
     println!("{path:#?}");
+}
+
+/// The first path that is found may go on after the failure, or be longer than another.
+fn shortest(protocol: &Protocol, property: &'static str) -> Option<Path<World, Step>> {
+    let mut found: Option<Path<World, Step>> = None;
+    loop {
+        let mut search = protocol.checker().threads(1).finish_when(HasDiscoveries::AnyOf([property].into()));
+        if let Some(path) = &found {
+            search = search.target_max_depth(path.clone().into_states().len());
+        }
+        match search.spawn_bfs().join().discovery(property) {
+            Some(path) => found = Some(path),
+            None => return found,
+        }
+    }
 }
 
 #[test]

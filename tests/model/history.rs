@@ -1,0 +1,99 @@
+//! What has happened, for the properties only: no step depends on it.
+
+use crate::{
+    call::{Call, Flight},
+    event::{Binding, CLIENT, Node, PEERS, Peer, peers},
+    local::News,
+    proxy::Proxy,
+    tables::{Row, Tables},
+};
+
+/// What must never happen, and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Violations {
+    /// A session was told of an older node than before.
+    pub backwards: bool,
+    /// A superseded session's node was written.
+    pub late: bool,
+    /// LOST or DISCONNECTED was told of a healthy session.
+    pub gone: bool,
+    /// A session was told of a node of a peer with which it shared no tunnel.
+    pub stranger: bool,
+}
+
+/// As little as the properties need, because every difference makes another state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct History {
+    /// The newest session of each peer that was ever attached.
+    attached: [u8; PEERS],
+    /// Of these peers the absence may be told.
+    harmed: [bool; PEERS],
+    /// The newest node of each agent that stood beside the tunnel to it.
+    of_agent: [Option<Node>; PEERS],
+    /// The newest node of the client that stood beside the tunnel to this agent.
+    of_client: [Option<Node>; PEERS],
+    /// What failed.
+    pub violations: Violations,
+}
+
+impl History {
+    /// A session ended, or was silent for so long that it looks as if it had.
+    pub fn harm(&mut self, peer: Peer) {
+        self.harmed[usize::from(peer)] = true;
+    }
+
+    /// The same for all sessions of a proxy.
+    pub fn harm_all(&mut self, proxy: &Proxy) {
+        proxy.sessions().iter().for_each(|id| self.harm(id.peer));
+    }
+
+    /// The tables are about to be emptied. Nobody can restore what no session has said.
+    pub fn crash(&mut self, tables: &Tables, proxies: &[Proxy]) {
+        for peer in peers() {
+            let newest = proxies.iter().flat_map(|p| p.locals[usize::from(peer)]).max_by_key(|l| l.number);
+            // Who took over has what the tables have, until they are gone: it did not ask for it itself.
+            let whole = newest.is_some_and(|local| {
+                local.version > 0
+                    && local.number >= self.attached[usize::from(peer)]
+                    && (peer != CLIENT || local.tunnels().contains_all(tables.tunnels))
+            });
+            self.harmed[usize::from(peer)] |= !whole;
+        }
+    }
+
+    /// A call was committed.
+    pub fn commit(&mut self, before: &Tables, after: &Tables, flight: &Flight) {
+        let (peer, number) = (usize::from(flight.session.peer), flight.session.number);
+        let (old, new) = (before.rows[peer], after.rows[peer]);
+        if matches!(flight.call, Call::Attach | Call::Restore { .. }) && after.is_current(flight.at, flight.session) {
+            // What an earlier session had announced is not in the tables: it was not restored before it was superseded.
+            let inherits = number == 1 || old.is_some_and(|row| row.binding.is_some());
+            let announces = matches!(flight.call, Call::Restore { version: 1.., .. });
+            self.harmed[peer] |= !announces && !inherits;
+            self.attached[peer] = self.attached[peer].max(number);
+        }
+        for agent in after.partners(CLIENT).map(usize::from) {
+            self.of_agent[agent] = self.of_agent[agent].max(node(after.rows[agent]));
+            self.of_client[agent] = self.of_client[agent].max(node(after.rows[usize::from(CLIENT)]));
+        }
+        let late = node(new).is_some_and(|node| node.session < self.attached[peer]);
+        self.violations.late |= node(new) != node(old) && late;
+    }
+
+    /// A session was told something.
+    pub fn tell(&mut self, news: &News) {
+        let (viewer, about) = (usize::from(news.viewer), usize::from(news.about));
+        let shared = if news.about == CLIENT { self.of_client[viewer] } else { self.of_agent[about] };
+        self.violations.backwards |= news.backwards;
+        self.violations.stranger |= news.node > shared;
+        self.violations.gone |= news.node.is_none() && !self.harmed[viewer] && !self.harmed[about];
+    }
+}
+
+/// The node of a row that is not lost.
+fn node(row: Option<Row>) -> Option<Node> {
+    match row.and_then(|row| row.binding) {
+        Some(Binding::Ok(node)) => Some(node),
+        _ => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! What must hold in every state, and what must be possible at all.
+
+use stateright::Property;
+
+use crate::{
+    event::{Binding, Session, peers},
+    local::{Local, Told},
+    protocol::{Budget, Protocol},
+    proxy::Phase,
+    tables::COORDINATORS,
+    world::World,
+};
+
+/// A proxy is a fold over an ordered log, so no session is told of an older node than before.
+pub const BACKWARDS: &str = "a view never goes backwards";
+/// When nothing is on its way any more, nobody waits for something that will never be told.
+pub const CONVERGES: &str = "every view ends on what the tables say";
+/// Late writes of old sessions have no effect.
+pub const FENCED: &str = "no node of a superseded session is written";
+/// Neither stalls nor crashes make anybody believe that a session ended which stood all the time.
+pub const HEALTHY: &str = "nobody is told that a healthy session is gone";
+/// A node says where a peer is: that is for its partners only.
+pub const PARTNERS: &str = "only nodes of partners are told";
+/// The properties above are not empty: they speak of views that change.
+pub const TOLD: &str = "some node is told";
+/// The model does not get stuck before the faults: all sessions were opened, all faults have happened, and all is calm.
+pub const RESTS: &str = "all comes to rest after all faults";
+
+/// All of them.
+pub fn all() -> Vec<Property<Protocol>> {
+    vec![
+        Property::always(BACKWARDS, |_: &Protocol, world: &World| !world.history.violations.backwards),
+        Property::always(CONVERGES, |protocol: &Protocol, world: &World| {
+            !protocol.rests(world) || protocol.converged(world)
+        }),
+        Property::always(FENCED, |_: &Protocol, world: &World| !world.history.violations.late),
+        Property::always(HEALTHY, |_: &Protocol, world: &World| !world.history.violations.gone),
+        Property::always(PARTNERS, |_: &Protocol, world: &World| !world.history.violations.stranger),
+        Property::sometimes(TOLD, |_: &Protocol, world: &World| {
+            let told = |local: &Local| local.relations.iter().any(|r| matches!(r.told, Told::Node(_)));
+            world.proxies.iter().flat_map(|proxy| proxy.locals.iter().flatten()).any(told)
+        }),
+        Property::sometimes(RESTS, |protocol: &Protocol, world: &World| {
+            let done =
+                peers().all(|p| usize::from(world.opened[usize::from(p)]) == protocol.plan[usize::from(p)].len());
+            done && world.left == Budget::default() && protocol.rests(world)
+        }),
+    ]
+}
+
+impl Protocol {
+    /// Nothing happens any more of itself.
+    pub fn rests(&self, world: &World) -> bool {
+        let mut steps = Vec::new();
+        self.progress(world, &mut steps);
+        steps.is_empty()
+    }
+
+    /// Every view is what the tables say, and they say what the sessions asked for.
+    pub fn converged(&self, world: &World) -> bool {
+        let views = |at: usize| {
+            let proxy = &world.proxies[at];
+            let all = proxy.phase == Phase::Standing && proxy.settled && proxy.waiting.is_empty();
+            proxy.phase == Phase::Dead || all && proxy.sessions().iter().all(|id| self.view_is_true(world, at, *id))
+        };
+        (0..COORDINATORS).all(views)
+    }
+
+    /// The session is the current one, has what it asked for, and knows exactly the nodes of its partners.
+    fn view_is_true(&self, world: &World, at: usize, id: Session) -> bool {
+        let (tables, local) = (&world.tables, world.proxies[at].locals[usize::from(id.peer)].expect("a session"));
+        let own = tables.row(id.peer).and_then(|row| row.binding);
+        let announced = match own {
+            Some(Binding::Ok(node)) => local.version == 0 || (node.session, node.version) == (id.number, local.version),
+            _ => local.version == 0,
+        };
+        let seen = peers().all(|other| {
+            let told = local.relations[usize::from(other)].told;
+            let partner = tables.partners(id.peer).any(|partner| partner == other);
+            match tables.row(other).and_then(|row| row.binding).filter(|_| partner) {
+                None => told == Told::Nothing,
+                Some(Binding::Ok(node)) => told == Told::Node(node),
+                Some(Binding::Lost) => matches!(told, Told::Nothing | Told::Lost),
+            }
+        });
+        tables.is_current(at, id) && announced && tables.tunnels.contains_all(local.wishes) && seen
+    }
+}
