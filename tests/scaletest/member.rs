@@ -1,0 +1,103 @@
+//! One peer of a run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use tailnet_tests::{
+    harness::{
+        LightPeer, TestIdentity,
+        light_peer::Door,
+        received::{Hook, Parting},
+    },
+    message::{Kind, Update},
+};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{record::Record, report::Failure};
+
+/// A peer, its proxy, and what its log lines begin with.
+#[derive(Debug)]
+pub struct Member {
+    pub peer: LightPeer,
+    pub id: Uuid,
+    /// Says who it is.
+    pub span: tracing::Span,
+    pair: Option<usize>,
+    door: Door,
+}
+
+impl Member {
+    /// One that is not connected. Without a pair it is the hub.
+    pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str) -> Self {
+        let TestIdentity { id, ref name, role, .. } = identity;
+        // Of the highest level, so that it is there whatever is logged.
+        let span = tracing::error_span!("runner", peer = %id, name, role = %role, pair);
+        let door = Door { name: url.to_owned(), url: url.to_owned() };
+        Self { peer: LightPeer::new(identity), id, span, pair, door }
+    }
+
+    /// What it connects to.
+    pub fn url(&self) -> &str {
+        &self.door.url
+    }
+
+    /// Calls `heard` with the version of each node that it is told.
+    pub fn hear(&self, heard: impl Fn(Uuid, u64, Instant) + Send + 'static) {
+        let hook = move |update: &Update| {
+            let version = update.node.as_ref().and_then(|node| node["id"].as_u64());
+            if let (Kind::Node, Some(version)) = (update.kind, version) {
+                heard(update.id, version, Instant::now());
+            }
+        };
+        self.peer.account().received.hook = Some(Hook(Box::new(hook)));
+    }
+
+    /// Nobody wants to know any more.
+    pub fn stop_hearing(&self) {
+        self.peer.account().received.hook = None;
+    }
+
+    /// Opens its websocket.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in.
+    pub async fn connect(&mut self, patience: Duration, record: &Record) -> Result<()> {
+        let begun = Instant::now();
+        let connecting = self.peer.connect_within(&self.door, patience).instrument(self.span.clone());
+        connecting.await.with_context(|| format!("cannot connect to {}", self.door.url))?;
+        record.connected(begun.elapsed());
+        self.span.in_scope(|| tracing::debug!(proxy = self.door.url, "connected"));
+        Ok(())
+    }
+
+    /// Returns when the proxy closes its websocket.
+    pub async fn closed(&self) {
+        self.peer.watched().closed.notified().await;
+    }
+
+    /// What should not have happened to it. It may be told that those left whom `has_left` knows.
+    pub fn trouble(&self, has_left: impl Fn(Uuid) -> bool) -> Option<anyhow::Error> {
+        let account = self.peer.account();
+        let error = account.doings.errors.first().map(|error| format!(", which said: {error}")).unwrap_or_default();
+        if let Some(closing) = account.doings.closings.first() {
+            let code = closing.code.map(|code| format!(" with {code}")).unwrap_or_default();
+            return Some(anyhow!("closed{code} by {} ({}){error}", closing.proxy, closing.reason));
+        }
+        if !error.is_empty() {
+            return Some(anyhow!("connected to {}{error}", self.door.url));
+        }
+        if let Some(fault) = account.received.faults.first() {
+            return Some(anyhow!("told {fault}"));
+        }
+        let parting = account.received.partings.iter().find(|parting| !has_left(parting.of));
+        parting.map(|Parting { of, kind }| anyhow!("told {kind:?} of {of}, which stayed"))
+    }
+
+    /// A failure of it.
+    pub fn failure(&self, phase: &'static str, after_seconds: f64, error: String) -> Failure {
+        let account = self.peer.account();
+        let (name, role) = (account.identity.name.clone(), account.identity.role.as_str());
+        Failure { peer: self.id, name, role, pair: self.pair, phase, after_seconds, error }
+    }
+}
