@@ -16,6 +16,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 STAGE := $(TARGET)/stage
 export TAILNET_PROXY_BIN := $(TARGET)/release/tailnet-proxy
 export TAILNET_PEER_BIN := $(TARGET)/release/tailnet-peer
+export TAILNET_SCALETEST_BIN := $(TARGET)/release/tailnet-scaletest
 # pgN, the feature of the extension for this Postgres. Looked up when used: "make deps" may have to install it first.
 PG = pg$(shell $(PG_CONFIG) --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
 # CI must not build with other versions than Cargo.lock says.

@@ -31,6 +31,7 @@ mod real_peers;
 mod reports;
 mod restarts;
 mod roles;
+mod scaletest;
 mod sessions;
 mod slow_readers;
 mod tokens;

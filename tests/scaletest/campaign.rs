@@ -62,9 +62,11 @@ pub async fn run(options: Coordinate, progress: Progress) -> Result<()> {
     let record = Arc::into_inner(record).context("a runner outlived its run")?;
     let report = record.finish(ended, outcome.as_ref().err().map(|error| format!("{error:#}")));
     eprintln!("{}", Summary(&report));
-    let written = options.outputs.iter().map(|output| output.write(&report));
-    let written = written.fold(Ok(()), |before, written| before.and(written));
-    outcome.and(written)
+    for output in &options.outputs {
+        // One that cannot be written must not keep the others from being written.
+        outcome = outcome.and(output.write(&report));
+    }
+    outcome
 }
 
 async fn clean_up(identities: &Identities, endings: &mut Endings) -> Result<()> {

@@ -41,9 +41,12 @@ pub async fn run(
         Ok(()) => hub.await_all(&met, options.job_timeout).await,
         failed => failed,
     };
-    if let Err(error) = outcome {
-        hub.has_failed = true;
-        record.fail(&hub.member, &error);
+    match outcome {
+        Ok(()) => record.hub_met(),
+        Err(error) => {
+            hub.has_failed = true;
+            record.fail(&hub.member, &error);
+        }
     }
     pairs
 }

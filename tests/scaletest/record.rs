@@ -100,6 +100,14 @@ impl Record {
         load.last_right_view_seconds = load.last_right_view_seconds.max(since.as_secs_f64());
     }
 
+    /// The hub was told the last that it must be told.
+    pub fn hub_met(&self) {
+        let mut inner = self.lock();
+        let since = inner.seconds();
+        let load = &mut inner.report.load;
+        load.last_right_view_seconds = load.last_right_view_seconds.max(since);
+    }
+
     /// The phase updates, if it has begun.
     pub fn updates(&self, change: impl FnOnce(&mut Updates)) {
         self.write(|report| report.updates.as_mut().map(change));
