@@ -26,11 +26,11 @@ COMMENT ON COLUMN tailnet_private.coordinators.listener_pid IS 'The backend of i
 COMMENT ON COLUMN tailnet_private.coordinators.listener_started_at IS 'When that backend started: the system uses a pid again';
 
 CREATE UNLOGGED TABLE tailnet_private.restoration (
-    began_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL,
     one boolean PRIMARY KEY DEFAULT true CHECK (one)
 );
-COMMENT ON TABLE tailnet_private.restoration IS 'One row: since when coordinators come back after these tables were emptied. For the time of an expiry a missing peer may just not be restored yet';
-COMMENT ON COLUMN tailnet_private.restoration.began_at IS 'When the first coordinator registered';
+COMMENT ON TABLE tailnet_private.restoration IS 'One row once everybody is back after these tables were emptied. Until then a missing peer may just not be restored yet';
+COMMENT ON COLUMN tailnet_private.restoration.ended_at IS 'When a coordinator whose beats were on time for the time of an expiry found that nobody restores any more';
 COMMENT ON COLUMN tailnet_private.restoration.one IS 'There is one row only';
 
 CREATE UNLOGGED TABLE tailnet_private.peers (

@@ -33,10 +33,6 @@ const REGISTER: &str = "
         restored = false, settled = false, listener_pid = NULL, listener_started_at = NULL
     RETURNING c.registration";
 
-/// Has an effect when the tables were emptied.
-const BEGIN_RESTORATION: &str = "
-    INSERT INTO tailnet_private.restoration (began_at) SELECT pg_catalog.clock_timestamp() ON CONFLICT DO NOTHING";
-
 const LISTEN: &str = "
     UPDATE tailnet_private.coordinators c SET listener_pid = a.pid, listener_started_at = a.backend_start
     FROM pg_catalog.pg_stat_activity a
@@ -52,15 +48,19 @@ const BEAT: &str = "
     WHERE c.id = $1
     RETURNING c.on_time_since <= now - pg_catalog.make_interval(secs => $3)";
 
-/// After a crash had emptied the tables: every coordinator had the time of an expiry to come back, and nobody who came
-/// back still restores.
+/// Once after a crash had emptied the tables. Only who was on time may say so: to one who was deaf it means nothing that
+/// others are silent, or not back.
+const END_RESTORATION: &str = "
+    INSERT INTO tailnet_private.restoration (ended_at)
+    SELECT pg_catalog.clock_timestamp()
+    WHERE NOT EXISTS (SELECT FROM tailnet_private.restoration)
+      AND NOT EXISTS (SELECT FROM tailnet_private.coordinators c WHERE NOT c.restored)
+    ON CONFLICT DO NOTHING";
+
+/// A later registration finds the tables whole, and need not wait.
 const SETTLE: &str = "
     UPDATE tailnet_private.coordinators c SET settled = true
-    FROM tailnet_private.restoration r, pg_catalog.clock_timestamp() now
-    WHERE c.id = $1 AND NOT c.settled AND r.began_at <= now - pg_catalog.make_interval(secs => $2)
-      AND NOT EXISTS (
-        SELECT FROM tailnet_private.coordinators o
-        WHERE NOT o.restored AND o.heartbeat_at >= now - pg_catalog.make_interval(secs => $2))";
+    WHERE c.id = $1 AND NOT c.settled AND EXISTS (SELECT FROM tailnet_private.restoration)";
 
 #[pg_extern]
 fn register_coordinator(id: Option<pgrx::Uuid>, name: Option<String>) -> pgrx::Uuid {
@@ -70,7 +70,6 @@ fn register_coordinator(id: Option<pgrx::Uuid>, name: Option<String>) -> pgrx::U
         turn::exclude_calls(from_pg(id))?;
         reaper::end_listener(from_pg(id))?;
         let registered = rows(REGISTER, &[id.into(), name.into()], |row| row.get(1))?;
-        run(BEGIN_RESTORATION, &[])?;
         Ok(registered.into_iter().next().expect("an upsert without a condition returns its row"))
     })
 }
@@ -92,15 +91,16 @@ fn heartbeat_coordinator(registration: Option<pgrx::Uuid>, restored: Option<bool
         let restored = restored.unwrap_or(false);
         let args = [to_pg(id).into(), LATE_S.into(), EXPIRY_S.into(), restored.into()];
         let on_time: Vec<bool> = rows(BEAT, &args, |row| row.get(1))?;
-        settle(id)?;
+        let mut expired = 0;
         // Silence means nothing to one who was deaf: after a stall of the database everybody looks silent.
-        if on_time != [true] {
-            return Ok(0);
+        if on_time == [true] {
+            expired = reaper::expire_silent()?;
+            run(END_RESTORATION, &[])?;
+            if expired == 0 {
+                reaper::remove_lost()?;
+            }
         }
-        let expired = reaper::expire_silent()?;
-        if expired == 0 {
-            reaper::remove_lost()?;
-        }
+        settle(id)?;
         Ok(i32::try_from(expired).expect("fewer coordinators than i32::MAX"))
     })
 }
@@ -121,7 +121,7 @@ fn close_coordinator(registration: Option<pgrx::Uuid>) -> i32 {
 
 /// Tells a coordinator, once a registration, that what is absent from the tables is absent.
 fn settle(id: Uuid) -> Result<(), Error> {
-    if run(SETTLE, &[to_pg(id).into(), EXPIRY_S.into()])? == 0 {
+    if run(SETTLE, &[to_pg(id).into()])? == 0 {
         return Ok(());
     }
     let mut fanout = Fanout::default();

@@ -13,8 +13,7 @@ pub struct Guards {
     pub fencing: bool,
     /// Who was silent himself expires nobody.
     pub deaf_do_not_reap: bool,
-    /// Nor is he told that what is absent is absent: that others are silent, or not there, means nothing to him. The
-    /// extension does not have this one yet: `SETTLE` of `coordinator.rs` is asked before `on_time` is.
+    /// Nor does he end the restoration after a crash: that others are silent, or not there, means nothing to him.
     pub deaf_do_not_settle: bool,
     /// After a crash, absence is told when everybody had the time to come back and to restore.
     pub grace: bool,

@@ -40,7 +40,7 @@ pub struct Registration {
     pub settled: bool,
 }
 
-/// The table `restoration`, and whether the time of an expiry has passed since.
+/// The clock since the tables were emptied. It alone proves nothing: see [`Tables::restored`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grace {
     /// Nobody has registered since the tables were emptied.
@@ -60,8 +60,10 @@ pub struct Tables {
     pub tunnels: Agents,
     /// None: expired, or not registered.
     pub coordinators: [Option<Registration>; COORDINATORS],
-    /// Absence is not told before it is over.
+    /// What a deaf coordinator would go by.
     pub grace: Grace,
+    /// The table `restoration`: everybody is back since the tables were emptied.
+    pub restored: bool,
     /// `identities.session`, the only durable one.
     pub newest: [u8; PEERS],
 }
@@ -74,6 +76,7 @@ impl Tables {
             tunnels: Agents::default(),
             coordinators: [None; COORDINATORS],
             grace: Grace::NotBegun,
+            restored: false,
             newest,
         }
     }
@@ -95,17 +98,22 @@ impl Tables {
         own.fresh = true;
         own.restored |= restored;
         let may_reap = own.on_time || !guards.deaf_do_not_reap;
-        let may_settle = own.on_time || !guards.deaf_do_not_settle;
-        let none_restores = self.coordinators.iter().flatten().all(|other| other.restored || !other.fresh);
-        let settles = !guards.grace || (self.grace == Grace::Over && none_restores && may_settle);
-        if let Some(own) = self.coordinators[at].as_mut().filter(|own| settles && !own.settled) {
-            own.settled = true;
-            fanout[at].push(Event::Settled);
-        }
+        let on_time = own.on_time;
         for other in 0..COORDINATORS {
             if may_reap && self.coordinators[other].is_some_and(|other| !other.fresh) {
                 self.expire(other, &mut fanout);
             }
+        }
+        let mut here = self.coordinators.iter().flatten();
+        self.restored |= if guards.deaf_do_not_settle {
+            on_time && here.all(|other| other.restored)
+        } else {
+            self.grace == Grace::Over && here.all(|other| other.restored || !other.fresh)
+        };
+        let settles = !guards.grace || self.restored;
+        if let Some(own) = self.coordinators[at].as_mut().filter(|own| settles && !own.settled) {
+            own.settled = true;
+            fanout[at].push(Event::Settled);
         }
         fanout
     }

@@ -66,7 +66,7 @@ impl Stack {
         let operator = Operator { sql: database.connect().await? };
         operator.create_network(NETWORK).await.context("cannot create a network")?;
         // As if Postgres had run for long: a proxy that registers waits for nobody to come back.
-        let ran = "INSERT INTO tailnet_private.restoration (began_at) VALUES (now() - '1 hour'::interval)";
+        let ran = "INSERT INTO tailnet_private.restoration (ended_at) VALUES (now() - '1 hour'::interval)";
         operator.sql.batch_execute(ran).await?;
         let standby = match &cluster {
             Some(cluster) if standby => Some(cluster.start_standby("e2e").await?),
