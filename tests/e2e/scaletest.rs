@@ -1,37 +1,15 @@
 //! `tailnet-scaletest`, run as a program on real proxies.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+mod program;
+
+use std::env;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tailnet_tests::harness::{Proxy, Stack, deadline::DEADLINE, process, process_tree, run};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    process::{Child, ChildStderr, ChildStdout},
-    time::timeout,
-};
+use tailnet_tests::harness::{Proxy, Stack, run};
 use uuid::Uuid;
 
-const BINARY: &str = "TAILNET_SCALETEST_BIN";
-
-/// A run that goes on.
-struct Running {
-    child: Child,
-    stdout: ChildStdout,
-    stderr: Lines<BufReader<ChildStderr>>,
-    said: Vec<String>,
-}
-
-/// A run that has ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    /// Lines of stderr.
-    said: Vec<String>,
-}
+use self::program::Running;
 
 /// The superuser's URL of the database of a test.
 fn superuser(stack: &Stack) -> Result<String> {
@@ -43,81 +21,6 @@ fn superuser(stack: &Stack) -> Result<String> {
 
 fn urls(stack: &Stack) -> Vec<String> {
     stack.proxies().iter().map(Proxy::url).collect()
-}
-
-impl Running {
-    fn start(database: &str, proxies: &[String], options: &[&str]) -> Result<Self> {
-        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/tailnet-scaletest");
-        let binary = env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
-        let mut child = process::command(Path::new(&binary))
-            .with_context(|| format!("{BINARY} may name another"))?
-            .arg("coordinate")
-            .args(proxies.iter().flat_map(|url| ["--proxy", url]))
-            .args(options)
-            .env("TAILNET_SCALETEST_DATABASE_URL", database)
-            .spawn()
-            .context("cannot run setpriv")?;
-        let stdout = child.stdout.take().context("stdout is piped")?;
-        let stderr = BufReader::new(child.stderr.take().context("stderr is piped")?).lines();
-        Ok(Self { child, stdout, stderr, said: Vec::new() })
-    }
-
-    /// Waits for a line of stderr.
-    async fn until_said(&mut self, part: &str) -> Result<()> {
-        let reading = async {
-            while let Some(line) = self.stderr.next_line().await? {
-                self.said.push(line);
-                if self.said.last().is_some_and(|line| line.contains(part)) {
-                    return Ok(true);
-                }
-            }
-            anyhow::Ok(false)
-        };
-        let said = timeout(DEADLINE, reading).await;
-        assert!(matches!(said, Ok(Ok(true))), "it did not say {part:?}, but:\n{}", self.said.join("\n"));
-        Ok(())
-    }
-
-    async fn interrupt(&self) -> Result<()> {
-        process_tree::signal("INT", &[self.child.id().context("it runs")?]).await
-    }
-
-    async fn end(mut self) -> Result<Ended> {
-        let mut stdout = String::new();
-        let reading = async {
-            while let Some(line) = self.stderr.next_line().await? {
-                self.said.push(line);
-            }
-            self.stdout.read_to_string(&mut stdout).await?;
-            anyhow::Ok(self.child.wait().await?)
-        };
-        let status = timeout(DEADLINE, reading).await;
-        let status = status.with_context(|| format!("it did not end; it said:\n{}", self.said.join("\n")))??;
-        Ok(Ended { code: status.code(), stdout, said: self.said })
-    }
-}
-
-impl Ended {
-    fn report(&self) -> Result<Value> {
-        serde_json::from_str(&self.stdout).with_context(|| format!("stdout is no JSON: {}", self.stdout))
-    }
-
-    /// The number of the one line that begins like this.
-    #[track_caller]
-    fn place(&self, start: &str) -> usize {
-        let places: Vec<usize> = (0..self.said.len()).filter(|place| self.said[*place].starts_with(start)).collect();
-        assert_eq!(places.len(), 1, "{start:?} in:\n{}", self.said.join("\n"));
-        places[0]
-    }
-
-    /// It failed, and had printed a summary that begins like this before it said why.
-    #[track_caller]
-    fn assert_failed(&self, summary: &str, error: &str) {
-        assert_eq!(self.code, Some(1), "{}", self.said.join("\n"));
-        let (summary, error) = (self.place(summary), self.place(&format!("tailnet-scaletest: {error}")));
-        assert!(summary < error, "{}", self.said.join("\n"));
-        assert_eq!(error, self.said.len() - 1, "{}", self.said.join("\n"));
-    }
 }
 
 /// How many networks, identities, grants, peers and tunnels of scale tests there are.
@@ -202,11 +105,15 @@ async fn a_refused_connection_fails_after_a_summary() {
 }
 
 #[tokio::test]
-async fn too_few_files_are_refused_before_anything_is_made() {
+async fn room_for_websockets_is_made_or_missed_before_anything_else() {
     run(1, async |stack| {
-        let ended = Running::start(&superuser(stack)?, &urls(stack), &["--peers=1000000"])?.end().await?;
-        ended.assert_failed("summary: failed after", "2000000 websockets need 2000064 open files");
-        assert_eq!(left(stack).await?, [0; 5]);
+        let (database, proxies) = (superuser(stack)?, urls(stack));
+        let raised = Running::start_with("-S -n 64", &database, &proxies, &["--peers=40"])?.end().await?;
+        assert_eq!(raised.code, Some(0), "{}", raised.said.join("\n"));
+        let refused = Running::start_with("-n 64", &database, &proxies, &["--peers=40"])?.end().await?;
+        let error = "80 websockets need 144 open files, and this process may open 64 (ulimit -Hn)";
+        refused.assert_failed("summary: failed after", error);
+        assert!(!refused.said.iter().any(|line| line == "==> identities"), "{}", refused.said.join("\n"));
         Ok(())
     })
     .await;
@@ -260,6 +167,28 @@ async fn a_runner_whose_identity_is_revoked_fails_alone() {
             ["peer", "name", "role", "phase"].map(|field| failure[field].as_str().unwrap_or_default().to_owned());
         assert_eq!(said, [&agent.to_string(), "scaletest-agent-3", "agent", "updates"]);
         assert_eq!(failure["pair"], 3, "{failure}");
+        assert_eq!(left(stack).await?, [0; 5]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_view_fails() {
+    run(2, async |stack| {
+        let options = ["--peers=2", "--updates-per-second=20", "--for=2s", "--job-timeout=5s", "--output=json"];
+        let mut running = Running::start(&superuser(stack)?, &urls(stack), &options)?;
+        running.until_said("==> updates").await?;
+        // A tunnel that no proxy was told of.
+        let forged = "INSERT INTO tailnet_private.tunnels (src, dst) SELECT client.peer_id, agent.peer_id
+                      FROM tailnet.identities client, tailnet.identities agent
+                      WHERE client.name = 'scaletest-client-0' AND agent.name = 'scaletest-agent-1'";
+        assert_eq!(stack.operator.sql.execute(forged, &[]).await?, 1);
+        let ended = running.end().await?;
+        ended.place("summary: failed after");
+        ended.place("tailnet-scaletest: not all views are right: after 5s the peers differ from the tables");
+        let report = ended.report()?;
+        assert_eq!((ended.code, &report["passed"], &report["check"]), (Some(1), &0.into(), &Value::Null), "{report}");
         assert_eq!(left(stack).await?, [0; 5]);
         Ok(())
     })

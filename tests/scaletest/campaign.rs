@@ -59,13 +59,19 @@ pub async fn run(options: Coordinate, progress: Progress) -> Result<()> {
     }
     progress.finish();
 
-    let record = Arc::into_inner(record).context("a runner outlived its run")?;
-    let report = record.finish(ended, outcome.as_ref().err().map(|error| format!("{error:#}")));
-    eprintln!("{}", Summary(&report));
-    for output in &options.outputs {
-        // One that cannot be written must not keep the others from being written.
-        outcome = outcome.and(output.write(&report));
-    }
+    record.finish(ended, outcome.as_ref().err().map(|error| format!("{error:#}")));
+    record.write(|report| {
+        eprintln!("{}", Summary(report));
+        for output in &options.outputs {
+            // One that cannot be written must not keep the others from being written.
+            let written = output.write(report);
+            if outcome.is_ok() {
+                outcome = written;
+            } else if let Err(error) = written {
+                tracing::error!("{error:#}");
+            }
+        }
+    });
     outcome
 }
 
@@ -118,13 +124,19 @@ async fn phases(
     progress.phase("check", 1);
     check::sockets(&mut pairs, hub.as_mut(), record);
     let checked = match no_failures(record) {
-        Ok(()) => check::views(&pairs, hub.as_ref(), identities, &coordinators, options, record).await,
+        Ok(()) => {
+            let checked = check::views(&pairs, hub.as_ref(), identities, &coordinators, options, record).await;
+            if checked.is_ok() {
+                record.write(|report| (report.passed, report.unfinished) = (report.unfinished, 0));
+            }
+            checked
+        }
         // The others saw it fail: what they must have been told is another question.
-        failed => failed,
+        failed => {
+            record.write(|report| (report.passed, report.unfinished) = (report.unfinished, 0));
+            failed
+        }
     };
-    let through = pairs.iter().filter(|pair| !pair.has_failed).count()
-        + usize::from(hub.as_ref().is_some_and(|hub| !hub.has_failed));
-    record.write(|report| (report.passed, report.unfinished) = (through, 0));
 
     record.phase("goodbye");
     progress.phase("goodbye", 1);

@@ -149,10 +149,11 @@ impl Record {
     }
 
     /// The run is over.
-    pub fn finish(self, ended: Ended, error: Option<String>) -> Report {
-        let mut inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub fn finish(&self, ended: Ended, error: Option<String>) {
+        let mut inner = self.lock();
         inner.end_phase();
-        Report { ended, error, seconds: self.begun.elapsed().as_secs_f64(), ..inner.report }
+        let report = &mut inner.report;
+        (report.ended, report.error, report.seconds) = (ended, error, self.begun.elapsed().as_secs_f64());
     }
 }
 
