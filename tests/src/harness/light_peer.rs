@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     TestIdentity,
-    account::{Account, Ended},
+    account::{Account, Closing, Ended},
     books::Books,
 };
 use crate::{
@@ -52,6 +52,8 @@ pub struct Door {
 pub struct LightPeer {
     watched: Arc<Watched>,
     socket: Option<Socket>,
+    /// Readers of earlier websockets that the proxy has still to close.
+    retired: Vec<JoinHandle<()>>,
 }
 
 /// What others see of a light peer.
@@ -98,7 +100,7 @@ impl LightPeer {
     pub fn new(identity: TestIdentity) -> Self {
         let account = Mutex::new(Account::new(identity));
         let watched = Watched { account, closed: Notify::new(), reading: watch::Sender::new(true) };
-        Self { watched: Arc::new(watched), socket: None }
+        Self { watched: Arc::new(watched), socket: None, retired: Vec::new() }
     }
 
     /// For the oracle.
@@ -161,7 +163,9 @@ impl LightPeer {
         let (sender, receiver) = coordinator.split();
         let books = Books { watched: Arc::clone(&self.watched), serial, proxy: door.name.clone() };
         // The reader of an earlier websocket goes on until that is closed.
-        self.socket = Some(Socket { sender, reader: tokio::spawn(books.keep(receiver)) });
+        let earlier = self.socket.replace(Socket { sender, reader: tokio::spawn(books.keep(receiver)) });
+        self.retired.retain(|reader| !reader.is_finished());
+        self.retired.extend(earlier.map(|socket| socket.reader));
         Ok(())
     }
 
@@ -235,9 +239,12 @@ impl LightPeer {
         let heard = timeout(PATIENCE, &mut reader).await.is_ok();
         reader.abort();
         drop(sender);
-        let mut account = self.account();
-        let goodbye = account.doings.closings.pop_if(|closing| heard && closing.code == Some(1000)).is_some();
-        account.ended(if goodbye { Ended::Goodbye } else { Ended::UnheardGoodbye });
+        let agreed = |closing: &mut Closing| heard && closing.code == Some(1000);
+        let goodbye = self.account().doings.closings.pop_if(agreed).is_some();
+        if !goodbye {
+            self.drop_retired().await;
+        }
+        self.account().ended(if goodbye { Ended::Goodbye } else { Ended::UnheardGoodbye });
     }
 
     /// Ends the connection without a word, like a process that is killed.
@@ -248,9 +255,21 @@ impl LightPeer {
         // Aborted, or at its end already. With both halves the socket is dropped.
         let _ = reader.await;
         drop(sender);
+        self.drop_retired().await;
         let mut account = self.account();
         if account.proxy.is_some() {
             account.ended(Ended::Lost);
+        }
+    }
+
+    /// Who ends without being heard takes its earlier websockets with it: nobody supersedes them if the last was never
+    /// attached.
+    async fn drop_retired(&mut self) {
+        for reader in self.retired.drain(..) {
+            reader.abort();
+            if reader.await.is_err() {
+                self.watched.account().retired -= 1;
+            }
         }
     }
 
