@@ -9,7 +9,7 @@
 //! - [`settings`]: what an operator may set
 //! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
 //! - [`array`]: array arguments, checked
-//! - [`statement`]: SPI statements, planned once a backend
+//! - [`statement`]: SPI statements with kept plans
 //! - [`notify`]: the channel of a registration
 //! - [`fanout`]: events, each to the coordinators that must hear of it
 //! - [`turn`]: one change's turn in the order of its networks

@@ -1,6 +1,14 @@
-//! SPI statements, planned once a backend.
+//! SPI statements with kept plans.
+//!
+//! The planner goes by how large a table is when it plans. A plan from when the tables were as good as empty (after a
+//! crash, or when a fleet has left) reads whole indexes, which cost nothing then; kept for the life of a backend, it would
+//! make each change cost what the tables hold. So plans are made again as executions double, and after a time.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use pgrx::{
     FromDatum, IntoDatum, PgOid,
@@ -10,9 +18,19 @@ use pgrx::{
 
 use crate::{array::from_pg, error::Error};
 
+/// Planning takes a fraction of a millisecond; a fleet takes seconds to come.
+const PLAN_LIFE: Duration = Duration::from_secs(10);
+
 thread_local! {
-    // Postgres keeps plans for the life of a backend, and a backend is one thread.
-    static PLANS: RefCell<HashMap<&'static str, OwnedPreparedStatement>> = RefCell::default();
+    // A backend is one thread.
+    static PLANS: RefCell<HashMap<&'static str, Plan>> = RefCell::default();
+}
+
+struct Plan {
+    statement: OwnedPreparedStatement,
+    made: Instant,
+    /// Of this statement, under all its plans.
+    executions: u64,
 }
 
 /// Runs a statement, and maps its rows.
@@ -38,12 +56,17 @@ fn execute<T>(
 ) -> Result<T, Error> {
     Spi::connect_mut(|client| {
         PLANS.with_borrow_mut(|plans| {
-            if !plans.contains_key(sql) {
+            let executions = plans.get(sql).map_or(0, |plan| plan.executions) + 1;
+            let stale = |plan: &Plan| executions.is_power_of_two() || plan.made.elapsed() > PLAN_LIFE;
+            if plans.get(sql).is_none_or(stale) {
                 let types: Vec<PgOid> = args.iter().map(|arg| PgOid::from(arg.oid())).collect();
-                plans.insert(sql, client.prepare_mut(sql, &types)?.keep());
+                let statement = client.prepare_mut(sql, &types)?.keep();
+                plans.insert(sql, Plan { statement, made: Instant::now(), executions });
             }
+            let plan = plans.get_mut(sql).expect("it was just made");
+            plan.executions = executions;
             // The kept plan derefs to one of this connection's life.
-            read(client.update(&*plans[sql], None, args)?)
+            read(client.update(&*plan.statement, None, args)?)
         })
     })
 }
