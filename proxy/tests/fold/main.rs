@@ -1,6 +1,7 @@
 //! Whatever the extension writes, in whatever order peers, workers and connections do what they do: in the end every
 //! peer knows what the tables say.
 
+mod flight;
 mod model;
 mod op;
 mod socket;
