@@ -2,7 +2,7 @@
 //!
 //! The planner goes by how large a table is when it plans. A plan from when the tables were as good as empty (after a
 //! crash, or when a fleet has left) reads whole indexes, which cost nothing then; kept for the life of a backend, it would
-//! make each change cost what the tables hold. So plans are made again as executions double, and after a time.
+//! make each change cost what the tables hold. So the first plans are not kept, and the later ones for a time.
 
 use std::{
     cell::RefCell,
@@ -18,7 +18,10 @@ use pgrx::{
 
 use crate::{array::from_pg, error::Error};
 
-/// Planning takes a fraction of a millisecond; a fleet takes seconds to come.
+/// So often a statement is planned for each execution. Planning takes a fraction of a millisecond.
+const YOUNG: u64 = 64;
+
+/// A fleet takes seconds to come.
 const PLAN_LIFE: Duration = Duration::from_secs(10);
 
 thread_local! {
@@ -57,7 +60,7 @@ fn execute<T>(
     Spi::connect_mut(|client| {
         PLANS.with_borrow_mut(|plans| {
             let executions = plans.get(sql).map_or(0, |plan| plan.executions) + 1;
-            let stale = |plan: &Plan| executions.is_power_of_two() || plan.made.elapsed() > PLAN_LIFE;
+            let stale = |plan: &Plan| executions <= YOUNG || plan.made.elapsed() > PLAN_LIFE;
             if plans.get(sql).is_none_or(stale) {
                 let types: Vec<PgOid> = args.iter().map(|arg| PgOid::from(arg.oid())).collect();
                 let statement = client.prepare_mut(sql, &types)?.keep();
