@@ -4,15 +4,14 @@ use std::{fmt, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use tailnet_tests::measure::{figure::grouped, machine::Machine};
 
 use crate::{
     contest::Entry,
-    figure::grouped,
     fleet::{self, Fleet},
     heartbeats,
     history::{self, History, Query},
     logs,
-    machine::Machine,
     steady::{BEATS, INTERVAL, Steady},
     world::{AGENTS, BATCH},
 };

@@ -1,13 +1,13 @@
 //! Phase: ways to write events of connections.
 
 use anyhow::{Result, ensure};
+use tailnet_tests::measure::progress::Progress;
 use tokio_postgres::{Client, Statement};
 
 use crate::{
     contest::{Entry, Method, contest},
     events::{Event, IP, OWNER, USER_AGENT, WORKSPACE_NAME, as_json, as_lines, connections},
     heartbeats::copy_and_merge,
-    progress::Progress,
     world::World,
 };
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use crate::harness::{database::Database, deadline::until};
 use anyhow::{Context, Result};
-use tailnet_tests::harness::{database::Database, deadline::until};
 use tokio_postgres::Client;
 
 /// Of /proc/PID/stat on every Linux.

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
-
-use crate::{figure::Figure, meter::Meter, progress::Progress};
+use tailnet_tests::measure::{figure::Figure, meter::Meter, progress::Progress};
 
 /// A way to write rows.
 pub trait Method {

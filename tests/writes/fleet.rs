@@ -5,7 +5,7 @@ use std::{env, process::Stdio, time::Duration};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde::Serialize;
-use tailnet_tests::harness::Proxy;
+use tailnet_tests::{harness::Proxy, measure::progress::Progress};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
@@ -14,7 +14,6 @@ use tokio::{
 
 use crate::{
     holder::CONNECTED,
-    progress::Progress,
     world::{Agent, World},
 };
 

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use tailnet_tests::harness::database::Database;
+use tailnet_tests::{harness::database::Database, measure::meter::Meter};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::{beats::Beats, meter::Meter};
+use crate::beats::Beats;
 
 /// As many agents as the issue asks for.
 pub const AGENTS: usize = 32_000;

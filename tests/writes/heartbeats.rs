@@ -5,12 +5,12 @@ use std::{io::Cursor, pin::pin, time::SystemTime};
 use anyhow::{Result, ensure};
 use futures_util::SinkExt;
 use humantime::format_rfc3339_micros;
+use tailnet_tests::measure::progress::Progress;
 use tokio_postgres::{Client, Statement};
 
 use crate::{
     beats::{Beats, CALL, COORDINATOR},
     contest::{Entry, Method, contest},
-    progress::Progress,
     world::World,
 };
 

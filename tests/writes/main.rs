@@ -3,17 +3,12 @@
 mod beats;
 mod contest;
 mod events;
-mod figure;
 mod fleet;
 mod heartbeats;
 mod history;
 mod holder;
 mod logs;
-mod machine;
-mod meter;
-mod progress;
 mod report;
-mod section;
 mod steady;
 mod world;
 
@@ -21,9 +16,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use tailnet_tests::measure::{machine::Machine, progress::Progress, section};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{machine::Machine, progress::Progress, report::Report, world::World};
+use crate::{report::Report, world::World};
 
 /// Measures how agent connections and connection logs are written and read. TAILNET_TEST_DATABASE_URL is the superuser's
 /// URL of a private Postgres with pg_tailnet; its settings are changed: "make bench-writes" starts and removes one.
@@ -142,6 +138,6 @@ async fn phases(options: &Options) -> Result<()> {
 }
 
 fn write(options: &Options, report: &Report) -> Result<()> {
-    section::write(&options.markdown, &report.to_string())?;
+    section::write(&options.markdown, "bench-writes", &report.to_string())?;
     report.write_json(&options.json)
 }

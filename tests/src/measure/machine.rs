@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::meter::Meter;
+use super::meter::Meter;
 
 /// The circumstances of the figures.
 #[derive(Debug, Serialize)]

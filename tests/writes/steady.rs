@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use serde::Serialize;
-use tailnet_tests::harness::cluster;
+use tailnet_tests::{
+    harness::cluster,
+    measure::{figure::Figure, meter::cpu, progress::Progress},
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     beats::{Beats, CALL},
-    figure::Figure,
-    meter::cpu,
-    progress::Progress,
     world::{Agent, BATCH, World},
 };
 

@@ -5,9 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
+use tailnet_tests::measure::{figure::Figure, progress::Progress};
 use tokio_postgres::Client;
 
-use crate::{figure::Figure, progress::Progress, world::World};
+use crate::world::World;
 
 /// Rows, spread evenly over two years.
 pub const ROWS: i64 = 10_000_000;
