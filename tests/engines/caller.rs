@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn rounds_are_compared_with_each_other() {
         let round = |us: u64| {
-            let call = |us| Call { elapsed: Duration::from_micros(us), cpu: Duration::from_micros(us / 2), updates: 10 };
+            let call =
+                |us| Call { elapsed: Duration::from_micros(us), cpu: Duration::from_micros(us / 2), updates: 10 };
             vec![call(us), call(us * 9), call(us)]
         };
         let slow = Series { rounds: vec![round(300), round(200), round(800)], pages: [30.0, 60.0, 0.0, 0.045, 0.045] };

@@ -99,8 +99,6 @@ impl Extension {
         for coordinator in &mut coordinators {
             coordinator.open_tunnels(&pairs).await?;
         }
-        // Autovacuum would do it some time during the measurement.
-        sql.batch_execute("VACUUM (ANALYZE)").await?;
         for (place, coordinator) in coordinators.iter_mut().enumerate() {
             coordinator.hire(&database, place, mouth).await?;
         }
@@ -113,8 +111,20 @@ impl Engine for Extension {
         &self.database
     }
 
+    fn into_database(self: Box<Self>) -> Database {
+        self.database
+    }
+
+    fn table(&self) -> &'static str {
+        "tailnet_private.peers"
+    }
+
     fn kinds(&self) -> &'static [(&'static str, &'static str)] {
         KINDS
+    }
+
+    fn ids(&self) -> &[Uuid] {
+        self.pairs.ids()
     }
 
     fn announce(&self, place: usize, version: u64) {
@@ -124,6 +134,10 @@ impl Engine for Extension {
 
     fn payloads(&self) -> Vec<u64> {
         self.coordinators.iter().map(|coordinator| coordinator.payloads.load(Ordering::Relaxed)).collect()
+    }
+
+    fn listeners(&self) -> usize {
+        1
     }
 
     fn connections(&self) -> usize {

@@ -92,6 +92,18 @@ impl Gauge {
     }
 }
 
+impl Work {
+    /// Updates that were heard each second.
+    pub fn per_second(&self) -> f64 {
+        self.heard as f64 / self.seconds
+    }
+
+    /// Statements for each update, of all kinds.
+    pub fn all_statements(&self) -> f64 {
+        self.statements.values().sum()
+    }
+}
+
 impl Sample {
     /// What was used from this one until `after`.
     pub fn until(&self, after: &Self) -> Work {

@@ -45,7 +45,7 @@ pub struct Case {
 /// # Errors
 /// When Postgres refuses.
 pub async fn run(quick: bool, progress: &Progress) -> Result<Hub> {
-    let (tunnels, rounds) = if quick { (10_000, 1) } else { (30_000, 3) };
+    let (tunnels, rounds) = if quick { (2_000, 1) } else { (30_000, 3) };
     progress.phase(&format!("two databases with {tunnels} agents, one with a hub"));
     let (mut without, mut with) = (Crowd::create().await?, Crowd::create().await?);
     without.grow(tunnels).await?;
@@ -55,15 +55,16 @@ pub async fn run(quick: bool, progress: &Progress) -> Result<Hub> {
     let mut cases = Vec::new();
     for hub in ["far", "third"] {
         with.move_hub(hub).await?;
-        for (batch, calls) in [(BATCH, 12), (1, 400)] {
-            let calls = if quick { calls / 2 } else { calls };
+        for (batch, calls) in [(BATCH, 12), (1, 150)] {
+            let calls = if quick { calls / 3 } else { calls };
             let (mut hubless, mut hubbed) = (Series::default(), Series::default());
             for _ in 0..rounds {
                 hubless.begin_round();
                 hubbed.begin_round();
                 for call in 0..calls {
                     let pairs = sample(&mut rand::rng(), tunnels, batch);
-                    let agents = with.agents(&pairs.into_iter().map(|pair| pair as i64 + 1).collect::<Vec<_>>()).await?;
+                    let agents =
+                        with.agents(&pairs.into_iter().map(|pair| pair as i64 + 1).collect::<Vec<_>>()).await?;
                     for place in 0..2 {
                         if (place + call) % 2 == 0 {
                             hubless.call(&mut caller_without, &without, &agents).await?;
@@ -83,7 +84,7 @@ pub async fn run(quick: bool, progress: &Progress) -> Result<Hub> {
             cases.push(Case { hub, batch, with: hubbed.cost(), without: hubless.cost(), ratio, cpu_ratio });
         }
     }
-    without.database.drop().await?;
-    with.database.drop().await?;
+    without.end().await?;
+    with.end().await?;
     Ok(Hub { tunnels, rounds, cases })
 }

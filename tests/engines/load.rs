@@ -71,9 +71,17 @@ impl Load {
         Ok(load)
     }
 
-    /// A superuser's session on the engine's database.
-    pub fn sql(&self) -> &tokio_postgres::Client {
-        &self.gauge.sql
+    /// How many peers.
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Does what autovacuum would do in the middle of a measurement.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn vacuum(&self) -> Result<()> {
+        Ok(self.gauge.sql.batch_execute("VACUUM (ANALYZE)").await?)
     }
 
     /// Keeps so many of these peers' announcements in flight for a time: each that is heard starts the next. Returns what
@@ -158,18 +166,23 @@ impl Load {
     ///
     /// # Errors
     /// When a view is wrong.
-    pub async fn check(&mut self, table: &str) -> Result<usize> {
+    pub async fn check(&mut self) -> Result<usize> {
         self.settle().await?;
         for (place, peer) in self.peers.iter().enumerate() {
             ensure!(peer.sent > 0 && peer.told == peer.sent, "the partner of peer {place} ended with {peer:?}");
         }
-        let mut last: Vec<i64> = Vec::new();
-        for row in self.sql().query(&format!("SELECT (node->>'id')::bigint FROM {table} ORDER BY 1"), &[]).await? {
-            last.push(row.get(0));
-        }
-        let mut sent: Vec<i64> = self.peers.iter().map(|peer| peer.sent.cast_signed()).collect();
-        sent.sort_unstable();
-        ensure!(last == sent, "{table} does not hold the last nodes");
+        let sent: Vec<i64> = self.peers.iter().map(|peer| peer.sent.cast_signed()).collect();
+        let table = self.engine.table();
+        let sql = format!(
+            "SELECT count(*) FROM unnest($1::uuid[], $2::bigint[]) sent(id, version)
+             JOIN {table} p ON p.id = sent.id AND (p.node->>'id')::bigint = sent.version"
+        );
+        let right: i64 = self.gauge.sql.query_one(&sql, &[&self.engine.ids(), &sent]).await?.get(0);
+        ensure!(
+            usize::try_from(right)? == sent.len(),
+            "{table} holds the last node of {right} peers of {}",
+            sent.len()
+        );
         Ok(sent.len())
     }
 
@@ -215,4 +228,107 @@ fn shuffled(places: &[usize]) -> VecDeque<usize> {
     let mut order = places.to_vec();
     order.shuffle(&mut rand::rng());
     order.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tailnet_tests::harness::database::Database;
+    use tokio::sync::mpsc;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Tells nobody anything, and has a table of its own.
+    #[derive(Debug)]
+    struct Mute {
+        database: Database,
+        ids: Vec<Uuid>,
+    }
+
+    impl Engine for Mute {
+        fn database(&self) -> &Database {
+            &self.database
+        }
+
+        fn into_database(self: Box<Self>) -> Database {
+            self.database
+        }
+
+        fn table(&self) -> &'static str {
+            "mute"
+        }
+
+        fn kinds(&self) -> &'static [(&'static str, &'static str)] {
+            &[]
+        }
+
+        fn ids(&self) -> &[Uuid] {
+            &self.ids
+        }
+
+        fn announce(&self, _: usize, _: u64) {}
+
+        fn payloads(&self) -> Vec<u64> {
+            vec![0; 4]
+        }
+
+        fn listeners(&self) -> usize {
+            1
+        }
+
+        fn connections(&self) -> usize {
+            0
+        }
+    }
+
+    fn heard(place: usize, version: u64) -> Heard {
+        Heard { place, version, at: Instant::now() }
+    }
+
+    /// A load on two peers that have announced one node each, which the partners have heard.
+    async fn load() -> (Load, mpsc::UnboundedSender<Result<Vec<Heard>>>) {
+        let database = Database::create(0).await.expect("there is a cluster");
+        let ids = vec![Uuid::new_v4(), Uuid::new_v4()];
+        let sql = database.connect().await.expect("it takes a session");
+        sql.batch_execute("CREATE TABLE mute (id uuid, node json)").await.expect("a table is made");
+        let node = "INSERT INTO mute SELECT id, '{\"id\":1}' FROM unnest($1::uuid[]) id";
+        sql.execute(node, &[&ids]).await.expect("rows are made");
+        let (mouth, ears) = mpsc::unbounded_channel();
+        mouth.send(Ok(vec![heard(1, 1), heard(0, 1)])).expect("the other end is there");
+        let load = Load::new(Box::new(Mute { database, ids }), ears, 2).await.expect("all was heard");
+        (load, mouth)
+    }
+
+    #[tokio::test]
+    async fn a_wrong_view_is_noticed() {
+        let (mut load, mouth) = load().await;
+        assert_eq!(load.check().await.expect("all is right"), 2);
+        load.send(0, Instant::now());
+        mouth.send(Ok(vec![heard(0, 2)])).expect("the other end is there");
+        let error = load.check().await.expect_err("the table has the first node").to_string();
+        assert_eq!(error, "mute holds the last node of 1 peers of 2");
+        load.send(1, Instant::now());
+        mouth.send(Ok(vec![heard(1, 2), heard(1, 1)])).expect("the other end is there");
+        let error = load.check().await.expect_err("an older node came last").to_string();
+        assert_eq!(error, "the partner of peer 1 was told 1 after 2");
+        load.send(1, Instant::now());
+        drop(mouth);
+        assert!(load.check().await.expect_err("the last was never told").to_string().contains("has ended"));
+        load.engine.into_database().drop().await.expect("it is dropped");
+    }
+
+    #[tokio::test]
+    async fn a_later_node_answers_the_earlier_ones_from_when_they_were_due() {
+        let (mut load, mouth) = load().await;
+        let begun = Instant::now();
+        load.send(0, begun);
+        load.send(0, begun + Duration::from_millis(300));
+        load.send(1, begun);
+        let at = begun + Duration::from_secs(1);
+        mouth.send(Ok(vec![Heard { place: 0, version: 3, at }])).expect("the other end is there");
+        let answered = load.hear().await.expect("it was told");
+        assert_eq!(answered, [(0, Duration::from_secs(1)), (0, Duration::from_millis(700))]);
+        assert_eq!((load.in_flight, load.heard), (1, 3));
+        load.engine.into_database().drop().await.expect("it is dropped");
+    }
 }

@@ -8,11 +8,15 @@ mod fan_out;
 mod gauge;
 mod hub;
 mod load;
+mod measured;
 mod node;
 mod options;
 mod pairs;
+mod prior_sql;
 mod replica;
 mod replicas;
+mod report;
+mod rounds;
 mod size;
 
 use std::process::ExitCode;
@@ -22,7 +26,10 @@ use clap::Parser;
 use tailnet_tests::measure::progress::Progress;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::options::{Command, Options};
+use crate::{
+    options::{Command, Options},
+    report::Report,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -48,15 +55,18 @@ async fn measure(options: &Options) -> Result<()> {
 
 async fn command(options: &Options) -> Result<()> {
     let (progress, quick) = (Progress::new(0), options.quick);
+    let mut report = Report::begin(quick).await?;
     match &options.command {
-        Command::FanOut(fan_out) => print(&fan_out::run(fan_out, quick, &progress).await?),
-        Command::Size(size) => print(&size::run(size, quick, &progress).await?),
-        Command::Hub => print(&hub::run(quick, &progress).await?),
-        Command::All => bail!("todo"),
+        Command::FanOut(fan_out) => report.fan_out = Some(fan_out::run(fan_out, quick, &progress).await?),
+        Command::Size(size) => report.size = Some(size::run(size, quick, &progress).await?),
+        Command::Hub => report.hub = Some(hub::run(quick, &progress).await?),
+        Command::All => {
+            report.fan_out = Some(fan_out::run(&options::FanOut::default(), quick, &progress).await?);
+            report.size = Some(size::run(&options::Size::default(), quick, &progress).await?);
+            report.hub = Some(hub::run(quick, &progress).await?);
+        }
     }
-}
-
-fn print(found: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(found)?);
+    progress.finish();
+    println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }

@@ -66,7 +66,7 @@ pub fn partner(place: usize) -> usize {
 /// Which coordinator holds a peer: every two of them share as many pairs.
 pub fn coordinator(place: usize) -> usize {
     let pair = place / 2;
-    let further = if place % 2 == 0 { 0 } else { 1 + pair / COORDINATORS % (COORDINATORS - 1) };
+    let further = if place.is_multiple_of(2) { 0 } else { 1 + pair / COORDINATORS % (COORDINATORS - 1) };
     (pair + further) % COORDINATORS
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -13,13 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use tailnet_proxy::{
-    batcher::{Batcher, Request},
-    database::Database as Url,
-};
-use tokio::task::JoinSet;
+use tailnet_proxy::batcher::{Batcher, Request};
 use tokio_postgres::{
-    AsyncMessage, Client, Statement,
+    Client, Statement,
     types::{FromSql, ToSql, Type},
 };
 use uuid::Uuid;
@@ -28,52 +23,11 @@ use crate::{
     engine::{Heard, Mouth},
     node::version,
     pairs::{Pairs, coordinator},
+    prior_sql::{NODES, NOTIFY, NOTIFY_TUNNEL, OPEN_TUNNEL, PARTNERS, UPSERT, UPSERT_AND_NOTIFY},
 };
-
-/// Workers of each role.
-const WORKERS: usize = 10;
-
-/// Half of the queriers look for partners, and half for nodes.
-const QUERIERS: usize = WORKERS / 2;
 
 /// The most keys in a lookup.
 const BATCH: usize = 50;
-
-const UPSERT: &str = "
-    INSERT INTO replicas.peers (id, coordinator_id, node, status, updated_at)
-    VALUES ($1, $2, $3::text::json, 'ok', now())
-    ON CONFLICT (id, coordinator_id) DO UPDATE SET
-        node = EXCLUDED.node, status = EXCLUDED.status, updated_at = EXCLUDED.updated_at";
-
-const NOTIFY: &str = "SELECT pg_notify('replicas_peer_update', $1)";
-
-/// In one transaction, as the triggers of the prior design did until 2026.
-const UPSERT_AND_NOTIFY: &str = "
-    WITH written AS (
-        INSERT INTO replicas.peers (id, coordinator_id, node, status, updated_at)
-        VALUES ($1, $2, $3::text::json, 'ok', now())
-        ON CONFLICT (id, coordinator_id) DO UPDATE SET
-            node = EXCLUDED.node, status = EXCLUDED.status, updated_at = EXCLUDED.updated_at
-        RETURNING id)
-    SELECT pg_notify('replicas_peer_update', id::text) FROM written";
-
-const OPEN_TUNNEL: &str = "
-    INSERT INTO replicas.tunnels (coordinator_id, src_id, dst_id, updated_at) VALUES ($1, $2, $3, now())
-    ON CONFLICT (coordinator_id, src_id, dst_id) DO UPDATE SET updated_at = EXCLUDED.updated_at";
-
-const PARTNERS: &str = "
-    SELECT dst_id AS partner_of FROM replicas.tunnels WHERE src_id = ANY($1)
-    UNION ALL
-    SELECT src_id FROM replicas.tunnels WHERE dst_id = ANY($1)";
-
-const NODES: &str = "
-    SELECT t.lookup_id AS node_for, p.id, p.node
-    FROM (
-        SELECT dst_id AS id, src_id AS lookup_id FROM replicas.tunnels WHERE src_id = ANY($1)
-        UNION
-        SELECT src_id, dst_id FROM replicas.tunnels WHERE dst_id = ANY($1)
-    ) t
-    JOIN replicas.peers p ON p.id = t.id";
 
 /// How a change is told to the other replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -94,6 +48,16 @@ pub struct Options {
     pub connections: usize,
 }
 
+impl std::fmt::Display for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = match self.publish {
+            Publish::Separately => "a statement of its own",
+            Publish::Together => "the statement of the upsert",
+        };
+        write!(f, "notifies by {how}; {} connections for the workers of a role", self.connections)
+    }
+}
+
 /// What waits in a queue under its key; the newest counts.
 #[derive(Debug)]
 struct Newest<T>(T);
@@ -112,7 +76,7 @@ pub struct Replica {
     id: Uuid,
     place: usize,
     pairs: Arc<Pairs>,
-    options: Options,
+    publish: Publish,
     bindings: Batcher<Uuid, Newest<String>>,
     tunnels: Batcher<(Uuid, Uuid), Newest<()>>,
     changed: Batcher<Uuid, Newest<()>>,
@@ -137,85 +101,28 @@ impl<'a> FromSql<'a> for Json<'a> {
     }
 }
 
-/// Starts the workers of a replica, and returns how many connections they have.
-///
-/// # Errors
-/// When Postgres refuses.
-pub async fn start(replica: &Arc<Replica>, url: &Url, mouth: &Mouth, tasks: &mut JoinSet<()>) -> Result<usize> {
-    let mut connections = 1;
-    listen(replica, url, mouth, tasks).await?;
-    for (role, workers) in
-        [(Role::Binder, WORKERS), (Role::Tunneler, WORKERS), (Role::Partners, QUERIERS), (Role::Nodes, QUERIERS)]
-    {
-        let mut clients = Vec::new();
-        for _ in 0..workers.min(replica.options.connections) {
-            clients.push(Arc::new(connect(url, tasks).await?));
-        }
-        connections += clients.len();
-        for client in clients.iter().cycle().take(workers) {
-            let (replica, client, mouth) = (Arc::clone(replica), Arc::clone(client), mouth.clone());
-            tasks.spawn(async move {
-                let Err(error) = replica.work(role, &client, &mouth).await else { return };
-                // Nobody listens when the run is over.
-                let _ = mouth.send(Err(error));
-            });
-        }
-    }
-    Ok(connections)
-}
-
-async fn connect(url: &Url, tasks: &mut JoinSet<()>) -> Result<Client> {
-    let (client, connection) = url.connect("replica").await.context("cannot connect")?;
-    tasks.spawn(async move {
-        // Whoever uses the client gets the error.
-        let _ = connection.await;
-    });
-    Ok(client)
-}
-
-async fn listen(replica: &Arc<Replica>, url: &Url, mouth: &Mouth, tasks: &mut JoinSet<()>) -> Result<()> {
-    let (client, mut connection) = url.connect("listener").await.context("cannot connect")?;
-    let (replica, mouth) = (Arc::clone(replica), mouth.clone());
-    tasks.spawn(async move {
-        loop {
-            match poll_fn(|cx| connection.poll_message(cx)).await {
-                Some(Ok(AsyncMessage::Notification(notification))) => {
-                    if let Err(error) = replica.heard(notification.payload()) {
-                        let _ = mouth.send(Err(error));
-                    }
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => drop(mouth.send(Err(error.into()))),
-                None => return,
-            }
-        }
-    });
-    client.batch_execute("LISTEN replicas_peer_update; LISTEN replicas_tunnel_update").await?;
-    // The connection ends with its client.
-    tasks.spawn(async move {
-        std::future::pending::<()>().await;
-        drop(client);
-    });
-    Ok(())
-}
-
+/// What a worker does.
 #[derive(Debug, Clone, Copy)]
-enum Role {
+pub enum Role {
+    /// Writes nodes.
     Binder,
+    /// Writes tunnels.
     Tunneler,
+    /// Looks up the partners of peers that changed.
     Partners,
+    /// Looks up the nodes of the partners of its own peers.
     Nodes,
 }
 
 impl Replica {
     /// The one in this place, which holds those of the pairs that belong there.
-    pub fn new(pairs: Arc<Pairs>, place: usize, options: Options) -> Self {
+    pub fn new(pairs: Arc<Pairs>, place: usize, publish: Publish) -> Self {
         Self {
             payloads: AtomicU64::new(0),
             id: Uuid::new_v4(),
             place,
             pairs,
-            options,
+            publish,
             bindings: Batcher::default(),
             tunnels: Batcher::default(),
             changed: Batcher::default(),
@@ -244,7 +151,10 @@ impl Replica {
     }
 
     /// A notification: of a peer that changed, or of the ends of a tunnel that did.
-    fn heard(&self, payload: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn heard(&self, payload: &str) -> Result<()> {
         self.payloads.fetch_add(1, Ordering::Relaxed);
         match payload.split_once(',') {
             None => self.changed.push(payload.parse().context("a payload is no uuid")?, Newest(())),
@@ -264,7 +174,11 @@ impl Replica {
         }
     }
 
-    async fn work(&self, role: Role, client: &Client, mouth: &Mouth) -> Result<()> {
+    /// One worker's work, which ends when a statement fails.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub async fn work(&self, role: Role, client: &Client, mouth: &Mouth) -> Result<()> {
         match role {
             Role::Binder => self.bind(client).await,
             Role::Tunneler => self.tunnel(client).await,
@@ -274,7 +188,7 @@ impl Replica {
     }
 
     async fn bind(&self, client: &Client) -> Result<()> {
-        let upsert = match self.options.publish {
+        let upsert = match self.publish {
             Publish::Separately => client.prepare(UPSERT).await?,
             Publish::Together => client.prepare(UPSERT_AND_NOTIFY).await?,
         };
@@ -282,7 +196,7 @@ impl Replica {
         loop {
             let (id, Newest(node)) = one(&self.bindings).await?;
             let (binding, payload): ([Param<'_>; 3], _) = ([&id, &self.id, &node], id.to_string());
-            match self.options.publish {
+            match self.publish {
                 Publish::Together => drop(client.execute(&upsert, &binding).await?),
                 Publish::Separately => both(client, (&upsert, &binding), (&notify, &[&payload])).await?,
             }
@@ -291,8 +205,7 @@ impl Replica {
     }
 
     async fn tunnel(&self, client: &Client) -> Result<()> {
-        let (open, notify) = (client.prepare(OPEN_TUNNEL).await?, "SELECT pg_notify('replicas_tunnel_update', $1)");
-        let notify = client.prepare(notify).await?;
+        let (open, notify) = (client.prepare(OPEN_TUNNEL).await?, client.prepare(NOTIFY_TUNNEL).await?);
         loop {
             let (ends, _) = one(&self.tunnels).await?;
             let payload = format!("{},{}", ends.0, ends.1);

@@ -8,50 +8,31 @@
 //! It is spared what it would do besides: protobuf, heartbeats and their filter, reading all again every 30 s, authorising
 //! its queries, and validating nodes.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+};
 
 use anyhow::{Context, Result};
 use tailnet_proxy::database::Database as Url;
 use tailnet_tests::harness::database::Database;
+use tokio::task::JoinSet;
+use tokio_postgres::{AsyncMessage, Client};
+use uuid::Uuid;
 
 use crate::{
     engine::{Engine, Mouth},
     node::node,
     pairs::{COORDINATORS, Pairs, coordinator},
-    replica::{self, Replica},
+    prior_sql::{KINDS, LISTEN, SETTINGS, TABLES},
+    replica::{Options, Replica, Role},
 };
 
-/// As the prior design has them, in a schema of their own; pages keep room as those of the extension do.
-const TABLES: &str = "
-    CREATE SCHEMA replicas;
-    CREATE UNLOGGED TABLE replicas.peers (
-        id uuid NOT NULL,
-        coordinator_id uuid NOT NULL,
-        updated_at timestamptz NOT NULL,
-        node json NOT NULL,
-        status text NOT NULL,
-        PRIMARY KEY (id, coordinator_id)
-    ) WITH (fillfactor = 70);
-    CREATE INDEX ON replicas.peers (coordinator_id);
-    CREATE UNLOGGED TABLE replicas.tunnels (
-        coordinator_id uuid NOT NULL,
-        src_id uuid NOT NULL,
-        dst_id uuid NOT NULL,
-        updated_at timestamptz NOT NULL,
-        PRIMARY KEY (coordinator_id, src_id, dst_id)
-    );
-    CREATE INDEX ON replicas.tunnels USING hash (src_id);
-    CREATE INDEX ON replicas.tunnels USING hash (dst_id);
-    GRANT USAGE ON SCHEMA replicas TO tailnet_proxy;
-    GRANT ALL ON ALL TABLES IN SCHEMA replicas TO tailnet_proxy";
+/// Workers of each role.
+const WORKERS: usize = 10;
 
-/// What a change costs.
-const KINDS: &[(&str, &str)] = &[
-    ("upsert", "INTO replicas.peers"),
-    ("notify", "SELECT pg_notify"),
-    ("partners of 50", "AS partner_of"),
-    ("nodes of 50", "AS node_for"),
-];
+/// Half of the queriers look for partners, and half for nodes.
+const QUERIERS: usize = WORKERS / 2;
 
 /// Four replicas on one database.
 #[derive(Debug)]
@@ -61,7 +42,7 @@ pub struct Replicas {
     replicas: Vec<Arc<Replica>>,
     connections: usize,
     /// Ended when they are dropped.
-    _tasks: tokio::task::JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Replicas {
@@ -69,15 +50,15 @@ impl Replicas {
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn start(pairs: Arc<Pairs>, options: replica::Options, mouth: &Mouth) -> Result<Self> {
+    pub async fn start(pairs: Arc<Pairs>, options: Options, mouth: &Mouth) -> Result<Self> {
         let database = Database::create(COORDINATORS).await?;
         let sql = database.connect().await?;
         sql.batch_execute(TABLES).await.context("cannot make the tables of the replicas")?;
-        let (mut replicas, mut tasks, mut connections) = (Vec::new(), tokio::task::JoinSet::new(), 0);
+        let (mut replicas, mut tasks, mut connections) = (Vec::new(), JoinSet::new(), 0);
         for place in 0..COORDINATORS {
             let url: Url = database.url(&database.logins()[place])?.parse()?;
-            let replica = Arc::new(Replica::new(Arc::clone(&pairs), place, options));
-            connections += replica::start(&replica, &url, mouth, &mut tasks).await?;
+            let replica = Arc::new(Replica::new(Arc::clone(&pairs), place, options.publish));
+            connections += start(&replica, &url, options.connections, mouth, &mut tasks).await?;
             replicas.push(replica);
         }
         for (client, agent) in pairs.ends() {
@@ -91,13 +72,91 @@ impl Replicas {
     }
 }
 
+/// Starts the workers of a replica, and returns how many connections they have.
+async fn start(
+    replica: &Arc<Replica>,
+    url: &Url,
+    connections: usize,
+    mouth: &Mouth,
+    tasks: &mut JoinSet<()>,
+) -> Result<usize> {
+    let mut opened = 1;
+    listen(replica, url, mouth, tasks).await?;
+    for (role, workers) in
+        [(Role::Binder, WORKERS), (Role::Tunneler, WORKERS), (Role::Partners, QUERIERS), (Role::Nodes, QUERIERS)]
+    {
+        let mut clients = Vec::new();
+        for _ in 0..workers.min(connections) {
+            clients.push(Arc::new(connect(url, tasks).await?));
+        }
+        opened += clients.len();
+        for client in clients.iter().cycle().take(workers) {
+            let (replica, client, mouth) = (Arc::clone(replica), Arc::clone(client), mouth.clone());
+            tasks.spawn(async move {
+                let Err(error) = replica.work(role, &client, &mouth).await else { return };
+                // Nobody listens when the run is over.
+                let _ = mouth.send(Err(error));
+            });
+        }
+    }
+    Ok(opened)
+}
+
+async fn connect(url: &Url, tasks: &mut JoinSet<()>) -> Result<Client> {
+    let (client, connection) = url.connect("replica").await.context("cannot connect")?;
+    tasks.spawn(async move {
+        // Whoever uses the client gets the error.
+        let _ = connection.await;
+    });
+    client.batch_execute(SETTINGS).await?;
+    Ok(client)
+}
+
+async fn listen(replica: &Arc<Replica>, url: &Url, mouth: &Mouth, tasks: &mut JoinSet<()>) -> Result<()> {
+    let (client, mut connection) = url.connect("listener").await.context("cannot connect")?;
+    let (replica, mouth) = (Arc::clone(replica), mouth.clone());
+    tasks.spawn(async move {
+        loop {
+            match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(notification))) => {
+                    if let Err(error) = replica.heard(notification.payload()) {
+                        let _ = mouth.send(Err(error));
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => drop(mouth.send(Err(error.into()))),
+                None => return,
+            }
+        }
+    });
+    client.batch_execute(LISTEN).await?;
+    // The connection ends with its client.
+    tasks.spawn(async move {
+        std::future::pending::<()>().await;
+        drop(client);
+    });
+    Ok(())
+}
+
 impl Engine for Replicas {
     fn database(&self) -> &Database {
         &self.database
     }
 
+    fn into_database(self: Box<Self>) -> Database {
+        self.database
+    }
+
+    fn table(&self) -> &'static str {
+        "replicas.peers"
+    }
+
     fn kinds(&self) -> &'static [(&'static str, &'static str)] {
         KINDS
+    }
+
+    fn ids(&self) -> &[Uuid] {
+        self.pairs.ids()
     }
 
     fn announce(&self, place: usize, version: u64) {
@@ -107,6 +166,10 @@ impl Engine for Replicas {
 
     fn payloads(&self) -> Vec<u64> {
         self.replicas.iter().map(|replica| replica.payloads.load(Ordering::Relaxed)).collect()
+    }
+
+    fn listeners(&self) -> usize {
+        self.replicas.len()
     }
 
     fn connections(&self) -> usize {

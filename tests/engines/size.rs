@@ -80,9 +80,9 @@ struct Side {
 /// # Errors
 /// When Postgres refuses.
 pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<Size> {
-    let sizes: &[usize] = if quick { &[10_000, 50_000] } else { &[10_000, 30_000, 100_000, 300_000, 1_000_000] };
+    let sizes: &[usize] = if quick { &[10_000, 30_000] } else { &[10_000, 30_000, 100_000, 300_000, 1_000_000] };
     let most = options.peers.map_or(usize::MAX, |peers| peers as usize);
-    let (rounds, calls) = if quick { (1, 6) } else { (3, 12) };
+    let (rounds, calls) = if quick { (1, 5) } else { (3, 12) };
     let mut small = Side::create(SMALL).await?;
     let mut large = Side::create(SMALL).await?;
     let mut points = Vec::new();
@@ -126,7 +126,7 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
     }
     let shared_buffers = small.crowd.sql.query_one("SHOW shared_buffers", &[]).await?.get(0);
     for side in [small, large] {
-        side.crowd.database.drop().await?;
+        side.crowd.end().await?;
     }
     Ok(Size { batch: BATCH, rounds, calls, shared_buffers, points })
 }
