@@ -83,9 +83,9 @@ fn plan(in_flight: usize, quick: bool) -> Plan {
     Plan {
         in_flight,
         warm_up: seconds(1.0, 0.4),
-        saturated: seconds(4.0, 1.0),
+        saturated: seconds(3.0, 1.0),
         rates: if quick { vec![1_000.0, 5_000.0] } else { RATES.to_vec() },
-        rate: seconds(2.0, 1.0),
+        rate: seconds(1.5, 1.0),
         bystanders: seconds(1.0, 0.5),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use rand::seq::index::sample;
 use serde::Serialize;
-use tailnet_tests::measure::{figure::Figure, progress::Progress};
+use tailnet_tests::measure::{figure::Figure, meter::Meter, progress::Progress};
 use uuid::Uuid;
 
 use crate::{
@@ -85,6 +85,9 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
     let (rounds, calls) = if quick { (1, 5) } else { (3, 12) };
     let mut small = Side::create(SMALL).await?;
     let mut large = Side::create(SMALL).await?;
+    // Half of the time of making identities. An update writes no page to the log.
+    let meter = Meter::open(&small.crowd.database).await?;
+    meter.set("full_page_writes", "off").await?;
     let mut points = Vec::new();
     for peers in sizes.iter().copied().filter(|peers| *peers <= most) {
         progress.phase(&format!("{peers} peers"));
@@ -124,6 +127,7 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
         );
         points.push(point);
     }
+    meter.set("full_page_writes", "on").await?;
     let shared_buffers = small.crowd.sql.query_one("SHOW shared_buffers", &[]).await?.get(0);
     for side in [small, large] {
         side.crowd.end().await?;
