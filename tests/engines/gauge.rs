@@ -98,6 +98,11 @@ impl Work {
         self.heard as f64 / self.seconds
     }
 
+    /// Microseconds of CPU for each update, of Postgres and driver.
+    pub fn all_us(&self) -> f64 {
+        self.postgres_us + self.driver_us
+    }
+
     /// Statements for each update, of all kinds.
     pub fn all_statements(&self) -> f64 {
         self.statements.values().sum()

@@ -99,6 +99,8 @@ pub struct Ratios {
     pub postgres_cpu: Figure,
     /// The same of the driver.
     pub driver_cpu: Figure,
+    /// The same of both together: the ratio of updates a second, were no core ever idle or taken by others.
+    pub all_cpu: Figure,
 }
 
 impl Saturated {
@@ -109,7 +111,7 @@ impl Saturated {
             updates_per_second: figure(rounds, Work::per_second),
             postgres_us: figure(rounds, |work| work.postgres_us),
             driver_us: figure(rounds, |work| work.driver_us),
-            cores: figure(rounds, |work| (work.postgres_us + work.driver_us) / 1e6 * work.per_second()),
+            cores: figure(rounds, |work| work.all_us() / 1e6 * work.per_second()),
             statements: figure(rounds, Work::all_statements),
             statements_by_kind: by_kind(rounds, |work| work),
             notifies_per_second: figure(rounds, |work| deliveries(work) / listeners),
@@ -164,6 +166,7 @@ impl Ratios {
             updates: figure(&rounds, |(old, new)| new.per_second() / old.per_second()),
             postgres_cpu: figure(&rounds, |(old, new)| old.postgres_us / new.postgres_us),
             driver_cpu: figure(&rounds, |(old, new)| old.driver_us / new.driver_us),
+            all_cpu: figure(&rounds, |(old, new)| old.all_us() / new.all_us()),
         }
     }
 }
@@ -226,7 +229,9 @@ mod tests {
     #[test]
     fn the_better_engine_has_the_higher_ratio() {
         let ratios = Ratios::of(&[work(100, 400.0)], &[work(1_000, 20.0)]);
-        assert_eq!((ratios.updates.median, ratios.postgres_cpu.median), (10.0, 20.0));
+        let medians =
+            [ratios.updates, ratios.postgres_cpu, ratios.driver_cpu, ratios.all_cpu].map(|ratio| ratio.median);
+        assert_eq!(medians, [10.0, 20.0, 20.0, 20.0]);
     }
 
     #[test]
