@@ -9,7 +9,6 @@ mod endings;
 mod files;
 mod hub;
 mod identities;
-mod latencies;
 mod load;
 mod member;
 mod options;
@@ -23,6 +22,7 @@ mod updates;
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use tailnet_tests::measure::latencies;
 use tracing_subscriber::EnvFilter;
 
 use crate::{options::Coordinate, progress::Progress};
