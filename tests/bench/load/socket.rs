@@ -2,10 +2,14 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+/// Addresses that the peers of a process come from.
+const SOURCES: usize = 64;
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +42,22 @@ impl Socket {
 
     /// Begins to open it.
     ///
+    /// Peers come from many addresses, as they do elsewhere. From one, the kernel looks at thousands of ports for each of
+    /// the last of 16,000 connections to find a free one, which cost more than all else that this process does.
+    ///
     /// # Errors
     /// When the system has no room for one more.
     pub fn connect(&mut self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
-        let mut stream = TcpStream::connect(address)?;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let place = u8::try_from(token.0 % SOURCES).expect("there are fewer") + 1;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, high, low, place), 0))?;
+        match connect(&socket, &address) {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut stream = TcpStream::from_std(socket.into());
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         *self = Self { stage: Stage::Connecting, stream: Some(stream), ..Self::new() };
         Ok(())
