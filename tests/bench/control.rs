@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,6 +22,12 @@ pub enum Command {
     Announce(Vec<End>),
     /// Answered when every peer was told the newest node of its partner.
     Await,
+    /// Answered with the versions of the nodes that were announced last.
+    Recite,
+    /// From now on peers are told of a hub.
+    Expect(Hub),
+    /// Answered when all of them were told what was expected of it last.
+    AwaitHub,
     /// Answered with what happened so far.
     Report,
 }
@@ -68,12 +75,23 @@ pub struct Update {
     pub seed: u64,
 }
 
+/// A hub that has a tunnel to the first peers of a load process.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Hub {
+    /// Its peer id.
+    pub id: Uuid,
+    /// To how many.
+    pub peers: usize,
+    /// The version of the node that it announces; 0: it is about to be lost.
+    pub version: u32,
+}
+
 /// What a load process says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It is ready to connect.
-    Holding,
+    /// It is ready.
+    Ready,
     /// How far the connecting is. More will follow.
     Progress(Progress),
     /// Every view is right; the last since then.
@@ -82,6 +100,8 @@ pub enum Answer {
     Updated(Updated),
     /// They were written; the last then.
     Announced(Moment),
+    /// Versions, pair by pair, agents first.
+    Said(Vec<u32>),
     /// See [`Totals`].
     Totals(Totals),
     /// It cannot go on.
@@ -136,6 +156,29 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// What peers were told must be so, whatever failed.
+    ///
+    /// # Errors
+    /// Says what was not.
+    pub fn expect_all_true(&self) -> Result<()> {
+        ensure!(self.wrong.is_empty(), "{}", self.wrong.join("; "));
+        Ok(())
+    }
+
+    /// When nothing failed, nothing may have ended either.
+    ///
+    /// # Errors
+    /// Says what did.
+    pub fn expect_undisturbed(&self) -> Result<()> {
+        self.expect_all_true()?;
+        let Self { closed, lost, disconnected, .. } = self;
+        ensure!(
+            closed + lost + disconnected == 0,
+            "{closed} websockets ended; peers were told of {lost} lost and {disconnected} disconnected partners"
+        );
+        Ok(())
+    }
+
     /// Adds those of another process.
     pub fn add(&mut self, other: Self) {
         self.told += other.told;

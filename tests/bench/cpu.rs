@@ -20,7 +20,7 @@ pub struct Processes {
 }
 
 /// Seconds of CPU, up to a moment or between two.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Cpu {
     #[serde(skip)]
     at: Moment,

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     clock::Moment,
-    control::{Answer, Command, Credentials, End, Hold, Progress, Totals, Update, Updated},
+    control::{Answer, Command, Credentials, End, Hold, Hub, Progress, Totals, Update, Updated},
 };
 
 /// Load processes.
@@ -49,13 +49,13 @@ impl Fleet {
     /// # Errors
     /// When one does not start.
     pub async fn start(proxies: [SocketAddr; 2], pairs: &[[Credentials; 2]], in_flight: usize) -> Result<Self> {
-        let shares = pairs.chunks(pairs.len().div_ceil(PROCESSES));
+        let shares = shares(pairs);
         let starts = shares.map(async |pairs| {
             let mut load = Load::start()?;
             let hold = Hold { proxies, pairs: pairs.to_vec(), in_flight: (in_flight / PROCESSES).max(1) };
             load.send(&Command::Hold(hold)).await?;
             match load.answer().await? {
-                Answer::Holding => Ok(load),
+                Answer::Ready => Ok(load),
                 other => bail!("a load process said {other:?}"),
             }
         });
@@ -84,7 +84,8 @@ impl Fleet {
                 match load.answer().await? {
                     Answer::Progress(word) => {
                         now.borrow_mut()[number] = (word.connected, word.right);
-                        let (connected, right) = now.borrow().iter().fold((0, 0), |sum, word| (sum.0 + word.0, sum.1 + word.1));
+                        let (connected, right) =
+                            now.borrow().iter().fold((0, 0), |sum, word| (sum.0 + word.0, sum.1 + word.1));
                         shown(connected, right);
                         progress.push(word);
                     }
@@ -143,8 +144,7 @@ impl Fleet {
     /// # Errors
     /// When a load process has ended.
     pub async fn announce(&mut self, ends: &[End]) -> Result<Moment> {
-        let announce = Command::Announce(ends.to_vec());
-        let announced = self.all(&announce, |answer| match answer {
+        let announced = self.all(Command::Announce(ends.to_vec()), |answer| match answer {
             Answer::Announced(at) => Ok(at),
             other => Err(other),
         });
@@ -156,12 +156,52 @@ impl Fleet {
     /// # Errors
     /// When that does not happen.
     pub async fn until_right(&mut self) -> Result<Moment> {
-        let right = self.all(&Command::Await, |answer| match answer {
+        let right = self.all(Command::Await, |answer| match answer {
             Answer::Right(at) => Ok(at),
             other => Err(other),
         });
-        let right = timeout(DEADLINE, right).await.with_context(|| format!("after {DEADLINE:?} not every view is right"))?;
+        let right =
+            timeout(DEADLINE, right).await.with_context(|| format!("after {DEADLINE:?} not every view is right"))?;
         right?.into_iter().max().context("there are load processes")
+    }
+
+    /// From now on the first so many peers of each process are told of a hub.
+    ///
+    /// # Errors
+    /// When a load process has ended.
+    pub async fn expect(&mut self, hub: Hub) -> Result<()> {
+        let ready = self.all(Command::Expect(hub), |answer| match answer {
+            Answer::Ready => Ok(()),
+            other => Err(other),
+        });
+        ready.await.map(drop)
+    }
+
+    /// Waits until they were told what was expected of it last. When the last of them was.
+    ///
+    /// # Errors
+    /// When that does not happen.
+    pub async fn until_told_of_hub(&mut self) -> Result<Moment> {
+        let right = self.all(Command::AwaitHub, |answer| match answer {
+            Answer::Right(at) => Ok(at),
+            other => Err(other),
+        });
+        let right = timeout(DEADLINE, right)
+            .await
+            .with_context(|| format!("after {DEADLINE:?} not all were told of the hub"))?;
+        right?.into_iter().max().context("there are load processes")
+    }
+
+    /// The versions of the nodes that were announced last, by process.
+    ///
+    /// # Errors
+    /// When a load process has ended.
+    pub async fn recite(&mut self) -> Result<Vec<Vec<u32>>> {
+        let said = self.all(Command::Recite, |answer| match answer {
+            Answer::Said(versions) => Ok(versions),
+            other => Err(other),
+        });
+        said.await
     }
 
     /// What happened so far.
@@ -169,7 +209,7 @@ impl Fleet {
     /// # Errors
     /// When a load process has ended.
     pub async fn totals(&mut self) -> Result<Totals> {
-        let totals = self.all(&Command::Report, |answer| match answer {
+        let totals = self.all(Command::Report, |answer| match answer {
             Answer::Totals(totals) => Ok(totals),
             other => Err(other),
         });
@@ -179,9 +219,9 @@ impl Fleet {
         }))
     }
 
-    async fn all<T>(&mut self, command: &Command, expect: impl Fn(Answer) -> Result<T, Answer>) -> Result<Vec<T>> {
+    async fn all<T>(&mut self, command: Command, expect: impl Fn(Answer) -> Result<T, Answer>) -> Result<Vec<T>> {
         let answers = self.0.iter_mut().map(async |load| {
-            load.send(command).await?;
+            load.send(&command).await?;
             match expect(load.answer().await?) {
                 Ok(answer) => Ok(answer),
                 Err(other) => bail!("a load process said {other:?}"),
@@ -189,6 +229,11 @@ impl Fleet {
         });
         try_join_all(answers).await
     }
+}
+
+/// The pairs of each process.
+pub fn shares(pairs: &[[Credentials; 2]]) -> impl Iterator<Item = &[[Credentials; 2]]> {
+    pairs.chunks(pairs.len().div_ceil(PROCESSES))
 }
 
 /// A steady load.

@@ -1,52 +1,45 @@
 //! Measures the whole: 32,000 peers on two real proxies and a Postgres with its default settings.
 
+mod campaign;
 mod clock;
 mod control;
 mod cpu;
+mod crash;
+mod engines;
 mod fleet;
+mod hub;
+mod idle;
+mod listener;
 mod load;
 mod memory;
 mod node;
+mod options;
+mod page;
+mod plot;
+mod report;
 mod statements;
 mod storm;
+mod target;
 mod updates;
 mod world;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
-use tailnet_tests::harness::private_cluster::PrivateCluster;
+use clap::Parser;
+use tailnet_tests::measure::progress::Progress;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Measures what docs/performance.md says, on a private cluster: "make bench" starts and removes one.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Options {
-    #[command(subcommand)]
-    load: Option<Mode>,
-    /// The cluster of tests/cluster to work on; it runs already
-    #[arg(long, default_value = "bench")]
-    cluster: String,
-    /// Pairs of an agent and a client
-    #[arg(long, default_value_t = 16_000)]
-    pairs: usize,
-    /// Only these parts, separated by commas
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Mode {
-    /// Hold peers, as stdin says
-    #[command(hide = true)]
-    Load,
-}
+use crate::{
+    options::{Mode, Options},
+    report::Report,
+};
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let done = match options.load {
+    let done = match options.mode {
         Some(Mode::Load) => load::run(),
+        // One thread: it does little, and the cores are for others.
         None => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -62,49 +55,28 @@ fn main() -> ExitCode {
     }
 }
 
+/// A run that fails or is stopped keeps what it has measured, but does not become the documentation.
 async fn measure(options: &Options) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    let (mut report, progress) = (Report::default(), Progress::new(campaign::steps(options)));
     // What is dropped ends its processes.
-    tokio::select! {
-        done = phases(options) => done,
-        _ = terminate.recv() => bail!("stopped"),
-        _ = interrupt.recv() => bail!("stopped"),
+    let done = tokio::select! {
+        done = campaign::run(options, &mut report, &progress) => done,
+        _ = terminate.recv() => Err(anyhow::anyhow!("stopped")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped")),
+    };
+    progress.finish();
+    if report.storms.is_empty() && report.engines.is_none() {
+        return done.and_then(|()| bail!("nothing was measured"));
     }
-}
-
-async fn phases(options: &Options) -> Result<()> {
-    let cluster = PrivateCluster::existing(&options.cluster).await?;
-    let mut world = world::World::create(&cluster, options.pairs).await?;
-    let wants = |part: &str| options.only.is_empty() || options.only.iter().any(|only| only == part);
-    let before = world.memory()?;
-    let storm = storm::run(&mut world).await?;
-    println!("storm: {:.2} s, {:.3} statements a peer", storm.seconds, storm.statements.all as f64 / world.peers as f64);
-    println!("  cpu {} over {:.2} s", storm.cpu, storm.cpu.seconds);
-    for (text, calls) in &storm.statements.by_text {
-        println!("  {calls:6} {}", text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(110).collect::<String>());
+    report.write_json(&options.json)?;
+    print!("{}", page::summary(&report));
+    eprintln!("written: {}", options.json.display());
+    done?;
+    if options.is_full() {
+        page::write(&report, &options.clone)
+    } else {
+        plot::write(&report, options.json.parent().unwrap_or(&options.clone))
     }
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    if wants("idle") {
-        let (cpu, span) = (world.cpu()?, Duration::from_secs(30));
-        tokio::time::sleep(span).await;
-        println!("idle: {}", world.cpu()?.since(&cpu));
-    }
-    if wants("memory") {
-        for ((proxy, before), after) in world.proxies.iter().zip(&before).zip(world.memory()?) {
-            println!("memory {}: rss {:.1} KiB a peer ({} -> {} MiB), without subtraction {:.1}; pss {:.1}", proxy.name(),
-                (after.rss - before.rss) as f64 / 1024.0 / options.pairs as f64, before.rss >> 20, after.rss >> 20,
-                after.rss as f64 / 1024.0 / options.pairs as f64,
-                (after.pss - before.pss) as f64 / 1024.0 / options.pairs as f64);
-        }
-    }
-    if wants("updates") {
-        for per_second in [1000.0, 5000.0, 5000.0, 7500.0, 10_000.0] {
-            let rate = fleet::Rate { per_second, unmeasured: Duration::from_secs(2), measured: Duration::from_secs(10) };
-            let updates = updates::run(&mut world, rate, 1).await?;
-            println!("{updates:?}");
-        }
-    }
-    println!("{:?}", world.fleet.totals().await?);
-    world.remove().await
 }

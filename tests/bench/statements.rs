@@ -66,7 +66,9 @@ mod tests {
     #[test]
     fn only_what_the_roles_ran_in_between_counts() {
         let at = |rows: &[(&str, &str, i64)]| {
-            Statements(rows.iter().map(|(role, text, calls)| (((*role).to_owned(), (*text).to_owned()), *calls)).collect())
+            Statements(
+                rows.iter().map(|(role, text, calls)| (((*role).to_owned(), (*text).to_owned()), *calls)).collect(),
+            )
         };
         let before = at(&[("a", "SELECT bind", 5), ("a", "SELECT idle", 2)]);
         let after = at(&[

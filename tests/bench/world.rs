@@ -9,6 +9,8 @@ use tailnet_tests::{
     measure::meter::Meter,
 };
 
+use uuid::Uuid;
+
 use crate::{
     control::Credentials,
     cpu::{Cpu, Processes},
@@ -20,6 +22,9 @@ use crate::{
 /// The most websockets of one proxy that are being opened at once: its queue of connections holds 1,024.
 const IN_FLIGHT: usize = 1000;
 
+/// The only network.
+pub const NETWORK: &str = "bench";
+
 /// Where everything happens.
 #[derive(Debug)]
 pub struct World {
@@ -29,7 +34,8 @@ pub struct World {
     pub proxies: Vec<Proxy>,
     pub fleet: Fleet,
     pub processes: Processes,
-    /// Peers.
+    pub pairs: Vec<[Credentials; 2]>,
+    /// All of them.
     pub peers: usize,
 }
 
@@ -75,7 +81,7 @@ impl World {
             proxies: proxies.iter().map(Proxy::pid).collect::<Result<_>>()?,
             loads: fleet.pids()?,
         };
-        Ok(Self { database, meter, proxies, fleet, processes, peers: 2 * pairs.len() })
+        Ok(Self { database, meter, proxies, fleet, processes, peers: 2 * pairs.len(), pairs })
     }
 
     /// What all processes have used so far.
@@ -126,7 +132,7 @@ impl World {
 }
 
 async fn create_pairs(meter: &Meter, pairs: usize) -> Result<Vec<[Credentials; 2]>> {
-    let network: uuid::Uuid = meter.sql.query_one("SELECT tailnet.create_network('bench')", &[]).await?.get(0);
+    let network: Uuid = meter.sql.query_one("SELECT tailnet.create_network($1)", &[&NETWORK]).await?.get(0);
     let count = i32::try_from(pairs).context("too many pairs")?;
     let rows = meter.sql.query(CREATE_PAIRS, &[&network, &count]).await.context("cannot create the pairs")?;
     let peer = |row: &tokio_postgres::Row, at: usize| Credentials { id: row.get(at), token: row.get(at + 1) };

@@ -58,7 +58,7 @@ fn serve(poll: Poll, commands: &Receiver<Result<Command>>) -> Result<()> {
     let Ok(first) = commands.recv() else { return Ok(()) };
     let Command::Hold(hold) = first.context("cannot read the first command")? else { bail!("expected hold first") };
     let mut peers = Peers::new(poll, hold);
-    say(&Answer::Holding)?;
+    say(&Answer::Ready)?;
     peers.serve(commands)
 }
 

@@ -1,6 +1,12 @@
 //! The peers of a load process, and the loop that serves them.
 
-use std::{collections::VecDeque, io, net::SocketAddr, sync::mpsc::{Receiver, TryRecvError}, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::mpsc::{Receiver, TryRecvError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use mio::{Events, Poll, Token, event::Event};
@@ -54,6 +60,8 @@ pub struct Peers {
     progress: Option<Moment>,
     /// Somebody wants to know when all views are right.
     awaited: bool,
+    /// The same of what they were told of the hub.
+    hub_awaited: bool,
 }
 
 /// What a peer is, and so on which proxy.
@@ -82,6 +90,7 @@ impl Peers {
             schedule: None,
             progress: None,
             awaited: false,
+            hub_awaited: false,
         }
     }
 
@@ -143,6 +152,12 @@ impl Peers {
                 say(&Answer::Announced(Moment::now()))?;
             }
             Command::Await => self.awaited = true,
+            Command::Recite => say(&Answer::Said(self.views.said()))?,
+            Command::Expect(hub) => {
+                self.views.expect(hub);
+                say(&Answer::Ready)?;
+            }
+            Command::AwaitHub => self.hub_awaited = true,
             Command::Report => say(&Answer::Totals(self.views.totals.clone()))?,
         }
         Ok(())
@@ -160,6 +175,10 @@ impl Peers {
                 say(&Answer::Progress(Progress { at: now, connected: self.connected, right: self.views.right() }))?;
             }
             self.awaited = false;
+            say(&Answer::Right(since))?;
+        }
+        if let Some(since) = self.views.hub_right_since().filter(|_| self.hub_awaited) {
+            self.hub_awaited = false;
             say(&Answer::Right(since))?;
         }
         if self.views.all_heard() && self.schedule.as_ref().is_some_and(|schedule| schedule.at().is_none()) {
@@ -204,7 +223,9 @@ impl Peers {
             self.queues[end(place)].push_back(place);
         }
         for proxy in 0..2 {
-            while self.opening[proxy] < self.in_flight && let Some(place) = self.queues[proxy].pop_front() {
+            while self.opening[proxy] < self.in_flight
+                && let Some(place) = self.queues[proxy].pop_front()
+            {
                 let (address, registry) = (self.proxies[proxy], self.poll.registry());
                 self.sockets[place].connect(address, registry, Token(place)).context("cannot open a connection")?;
                 self.opening[proxy] += 1;

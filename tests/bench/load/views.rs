@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::Moment,
-    control::{Totals, Updated},
+    control::{Hub, Totals, Updated},
     node,
 };
 
@@ -24,12 +24,25 @@ pub struct Views {
     right_since: Moment,
     /// Updates of which the partners were not told yet.
     under_way: usize,
+    /// A hub that some of them have a tunnel to.
+    hub: Option<Expected>,
     /// What came of the updates since somebody took it.
     pub updated: Updated,
     /// What happened since the process started.
     pub totals: Totals,
     /// A node that is being made, so that each needs no memory of its own.
     text: String,
+}
+
+/// What peers are to be told of a hub.
+#[derive(Debug)]
+struct Expected {
+    hub: Hub,
+    id_text: String,
+    /// Peers that were.
+    right: usize,
+    /// When the last of them was.
+    since: Moment,
 }
 
 /// One peer.
@@ -41,6 +54,8 @@ struct Seat {
     said: u32,
     /// The version of its partner's node that it was told last; 0: none yet.
     told: u32,
+    /// The same of the hub; also 0: the hub is lost.
+    told_of_hub: u32,
     /// Its updates of which the partner was not told yet.
     under_way: VecDeque<Due>,
 }
@@ -61,12 +76,20 @@ fn partner(place: usize) -> usize {
 impl Views {
     /// Of peers that have said nothing.
     pub fn new(ids: impl Iterator<Item = Uuid>) -> Self {
-        let seat = |id: Uuid| Seat { id, id_text: id.to_string(), said: 0, told: 0, under_way: VecDeque::new() };
+        let seat = |id: Uuid| Seat {
+            id,
+            id_text: id.to_string(),
+            said: 0,
+            told: 0,
+            told_of_hub: 0,
+            under_way: VecDeque::new(),
+        };
         Self {
             seats: ids.map(seat).collect(),
             right: 0,
             right_since: Moment::now(),
             under_way: 0,
+            hub: None,
             updated: Updated::default(),
             totals: Totals::default(),
             text: String::new(),
@@ -86,6 +109,22 @@ impl Views {
     /// Whether every partner was told the updates that were announced.
     pub fn all_heard(&self) -> bool {
         self.under_way == 0
+    }
+
+    /// The versions that were announced last.
+    pub fn said(&self) -> Vec<u32> {
+        self.seats.iter().map(|seat| seat.said).collect()
+    }
+
+    /// Peers are told of a hub from now on.
+    pub fn expect(&mut self, hub: Hub) {
+        let right = self.seats.iter().take(hub.peers).filter(|seat| seat.told_of_hub == hub.version).count();
+        self.hub = Some(Expected { hub, id_text: hub.id.to_string(), right, since: Moment::now() });
+    }
+
+    /// Since when all of them were told what was expected; None: they were not.
+    pub fn hub_right_since(&self) -> Option<Moment> {
+        self.hub.as_ref().filter(|expected| expected.right == expected.hub.peers).map(|expected| expected.since)
     }
 
     /// The id of a peer's partner.
@@ -127,24 +166,17 @@ impl Views {
 
     /// A peer was sent this text.
     pub fn hear(&mut self, place: usize, text: &[u8], now: Moment) {
-        match self.version_in(place, text) {
-            Some(version) => self.told(place, version, now),
-            None => self.read(place, text, now),
+        let Self { seats, text: node, hub, .. } = self;
+        let seat = &seats[partner(place)];
+        if let Some(version) = version_in(text, seat.id, &seat.id_text, node) {
+            return self.told(place, version, now);
         }
-    }
-
-    /// The version of the partner's node, if the text is what is nearly always sent, and exactly that.
-    fn version_in(&mut self, place: usize, text: &[u8]) -> Option<u32> {
-        let seat = &self.seats[partner(place)];
-        let node = text
-            .strip_prefix(br#"{"peer_updates":[{"id":""#)?
-            .strip_prefix(seat.id_text.as_bytes())?
-            .strip_prefix(br#"","kind":"NODE","node":"#)?
-            .strip_suffix(b"}]}")?;
-        let version = node::version(node)?;
-        self.text.clear();
-        node::write(&mut self.text, seat.id, version);
-        (self.text.as_bytes() == node).then_some(version)
+        if let Some(Expected { hub, id_text, .. }) = hub
+            && let Some(version) = version_in(text, hub.id, id_text, node)
+        {
+            return self.told_of_hub(place, version, now);
+        }
+        self.read(place, text, now);
     }
 
     /// Anything else: what it says counts, not how.
@@ -159,6 +191,15 @@ impl Views {
 
     fn update(&mut self, place: usize, update: Update, now: Moment) {
         let partner = self.seats[partner(place)].id;
+        if let Some(Expected { hub, .. }) = self.hub
+            && update.id == hub.id
+        {
+            // Its nodes are always told in the usual form.
+            return match update.kind {
+                Kind::Lost => self.told_of_hub(place, 0, now),
+                kind => self.wrong(place, &format!("{kind:?} of the hub: {:?}", update.node)),
+            };
+        }
         match (update.kind, update.node) {
             _ if update.id != partner => self.wrong(place, &format!("{:?} of a stranger, {}", update.kind, update.id)),
             (Kind::Node, Some(told)) => {
@@ -205,6 +246,19 @@ impl Views {
         }
     }
 
+    fn told_of_hub(&mut self, place: usize, version: u32, now: Moment) {
+        let Some(expected) = &mut self.hub else { return };
+        if place >= expected.hub.peers || version != expected.hub.version {
+            return self.wrong(place, &format!("version {version} of the hub"));
+        }
+        let told = &mut self.seats[place].told_of_hub;
+        if *told != version {
+            *told = version;
+            expected.right += 1;
+            expected.since = now;
+        }
+    }
+
     fn is_right(&self, place: usize) -> bool {
         let said = self.seats[partner(place)].said;
         said > 0 && self.seats[place].told == said
@@ -216,6 +270,19 @@ impl Views {
             self.totals.wrong.push(format!("peer {} was told {what}", self.seats[place].id_text));
         }
     }
+}
+
+/// The version of this peer's node, if the text is what is nearly always sent, and exactly that.
+fn version_in(text: &[u8], id: Uuid, id_text: &str, made: &mut String) -> Option<u32> {
+    let node = text
+        .strip_prefix(br#"{"peer_updates":[{"id":""#)?
+        .strip_prefix(id_text.as_bytes())?
+        .strip_prefix(br#"","kind":"NODE","node":"#)?
+        .strip_suffix(b"}]}")?;
+    let version = node::version(node)?;
+    made.clear();
+    node::write(made, id, version);
+    (made.as_bytes() == node).then_some(version)
 }
 
 fn micros(now: Moment, earlier: Moment) -> u32 {
@@ -308,10 +375,30 @@ mod tests {
         hear(&mut views, CLIENT, &frame(1, 1));
         assert!(views.totals.wrong[0].contains("version 1"));
         for kind in ["LOST", "DISCONNECTED"] {
-            let text = format!(r#"{{"peer_updates":[{{"id":"{}","kind":"{kind}","reason":"r"}}]}}"#, Uuid::from_u128(1));
+            let text =
+                format!(r#"{{"peer_updates":[{{"id":"{}","kind":"{kind}","reason":"r"}}]}}"#, Uuid::from_u128(1));
             hear(&mut views, CLIENT, &text);
         }
         assert_eq!((views.totals.lost, views.totals.disconnected), (1, 1));
+    }
+
+    #[test]
+    fn a_hub_is_told_to_those_that_have_a_tunnel_to_it() {
+        let mut views = views();
+        let hub = |version| Hub { id: Uuid::from_u128(9), peers: 1, version };
+        let lost = format!(r#"{{"peer_updates":[{{"id":"{}","kind":"LOST","reason":"r"}}]}}"#, Uuid::from_u128(9));
+        views.expect(hub(1));
+        assert!(views.hub_right_since().is_none());
+        hear(&mut views, AGENT, &frame(9, 1));
+        assert!(views.hub_right_since().is_some());
+        views.expect(hub(0));
+        assert!(views.hub_right_since().is_none());
+        hear(&mut views, AGENT, &lost);
+        assert!(views.hub_right_since().is_some());
+        assert_eq!(views.totals, Totals::default());
+        hear(&mut views, CLIENT, &lost);
+        hear(&mut views, AGENT, &frame(9, 3));
+        assert_eq!(views.totals.wrong.len(), 2, "{:?}", views.totals);
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl PrivateCluster {
         Ok(cluster)
     }
 
+    /// The superuser's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// How to reach it as its superuser.
     ///
     /// # Errors
