@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     crash, engines, hub, idle, listener,
-    options::{Options, Part, Scale},
+    options::{Options, Part, Scale, UPDATES_A_SECOND},
     report::{Report, Resident},
     storm, updates,
     world::World,
@@ -23,7 +23,7 @@ use crate::{
 pub async fn run(options: &Options, report: &mut Report, progress: &Progress) -> Result<()> {
     let (begin, scale) = (Instant::now(), options.scale());
     let cluster = PrivateCluster::existing(&options.cluster).await.context("tests/measure starts the cluster")?;
-    (report.quick, report.peers) = (!options.is_full(), 2 * scale.pairs);
+    (report.is_full, report.peers) = (options.is_full(), 2 * scale.pairs);
     let wants_rounds = options.only.is_empty() || options.only.iter().any(|part| *part != Part::Engines);
     for number in (1..=scale.rounds).filter(|_| wants_rounds) {
         let mut round = Round { number, options, scale: &scale, report, progress };
@@ -33,6 +33,8 @@ pub async fn run(options: &Options, report: &mut Report, progress: &Progress) ->
     }
     if options.wants(Part::Engines) && engines::is_built() {
         progress.phase("the cost at the database");
+        // It has a bar of its own.
+        progress.finish();
         report.engines = Some(engines::run(&cluster, options.quick).await?);
     }
     report.seconds = begin.elapsed().as_secs_f64();
@@ -83,13 +85,23 @@ impl Round<'_> {
         if options.wants(Part::Updates) || options.wants(Part::Rates) {
             progress.step("updates");
             let seed = 1000 * number as u64;
-            let climbed = updates::climb(&mut world, scale, options.wants(Part::Rates), seed, progress).await?;
+            let rates = if options.wants(Part::Rates) { scale.rates } else { &[UPDATES_A_SECOND] };
+            let climbed = updates::climb(&mut world, scale, rates, seed, progress).await?;
             for steady in &climbed {
                 let (rate, latency) = (steady.per_second, steady.latency_ms);
                 progress.phase(&format!(
                     "{rate:.0} updates a second: p50 {:.1} ms, p99 {:.1} ms; {}",
                     latency.p50, latency.p99, steady.cpu
                 ));
+            }
+            if options.wants(Part::Rates) {
+                progress.now("more updates than can be told");
+                let saturated = updates::saturate(&mut world, scale, &climbed, seed + 100).await?;
+                progress.phase(&format!(
+                    "saturated: {:.0} updates told a second; {}",
+                    saturated.told_per_second, saturated.cpu
+                ));
+                report.saturated.push(saturated);
             }
             report.updates.push(climbed);
         }

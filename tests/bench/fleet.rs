@@ -103,11 +103,11 @@ impl Fleet {
         Ok(Connected { begin, right, progress: done.into_iter().map(|(_, progress)| progress).collect() })
     }
 
-    /// Updates at a steady rate, of all processes together; returns when each partner was told.
+    /// Updates at a steady rate, of all processes together; returns when each partner was told. Also when it began.
     ///
     /// # Errors
     /// When that does not happen.
-    pub async fn update(&mut self, rate: Rate, seed: u64) -> Result<Updated> {
+    pub async fn update(&mut self, rate: Rate, seed: u64) -> Result<(Moment, Updated)> {
         let processes = self.0.len() as f64;
         let Rate { per_second, unmeasured, measured } = rate;
         let begin = Moment::now().after(Duration::from_millis(50));
@@ -136,7 +136,7 @@ impl Fleet {
             all.merged += updated.merged;
             all.heard = all.heard.max(updated.heard);
         }
-        Ok(all)
+        Ok((begin, all))
     }
 
     /// All peers of these ends announce their next node at once.

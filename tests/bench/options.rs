@@ -82,7 +82,7 @@ pub struct Scale {
     pub measured: Duration,
     /// That while.
     pub unmeasured: Duration,
-    /// Rates to be tried after [`UPDATES_A_SECOND`], updates a second.
+    /// Rates to be tried in turn, updates a second. [`UPDATES_A_SECOND`] is one of them.
     pub rates: &'static [f64],
     /// Tunnels of the hub.
     pub hub_tunnels: usize,
@@ -90,6 +90,12 @@ pub struct Scale {
 
 /// The rate of P2 and P3.
 pub const UPDATES_A_SECOND: f64 = 5_000.0;
+
+/// Each a quarter more than the one before, from the target on.
+const RATES: [f64; 10] =
+    [1_000.0, 2_500.0, UPDATES_A_SECOND, 6_300.0, 8_000.0, 10_000.0, 12_500.0, 16_000.0, 20_000.0, 25_000.0];
+
+const QUICK_RATES: [f64; 2] = [UPDATES_A_SECOND, 10_000.0];
 
 impl Options {
     /// Whether a part is to be measured.
@@ -114,13 +120,37 @@ impl Options {
             idle: seconds(15, 60),
             measured: seconds(4, 8),
             unmeasured: seconds(1, 2),
-            rates: if self.quick {
-                &[10_000.0]
-            } else {
-                &[6_500.0, 8_000.0, 10_000.0, 12_500.0, 16_000.0, 20_000.0, 25_000.0, 32_000.0]
-            },
+            rates: if self.quick { &QUICK_RATES } else { &RATES },
             // 30,000 of 32,000 peers.
             hub_tunnels: 2 * pairs / 16 * 15,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Options {
+        Options::try_parse_from(["tailnet-bench"].iter().chain(arguments)).expect("good options")
+    }
+
+    #[test]
+    fn only_a_run_of_everything_becomes_the_documentation() {
+        assert!(parse(&[]).is_full());
+        for less in [["--quick"].as_slice(), &["--only", "storm,updates"], &["--rounds", "2"], &["--pairs", "2000"]] {
+            assert!(!parse(less).is_full(), "{less:?}");
+        }
+        assert!(parse(&["--only", "storm,updates"]).wants(Part::Updates));
+        assert!(!parse(&["--only", "storm,updates"]).wants(Part::Crash));
+    }
+
+    #[test]
+    fn the_scale_is_that_of_the_targets() {
+        let scale = parse(&[]).scale();
+        assert_eq!((scale.pairs, scale.hub_tunnels, scale.rounds), (16_000, 30_000, 3));
+        for rates in [scale.rates, parse(&["--quick"]).scale().rates] {
+            assert!(rates.contains(&UPDATES_A_SECOND) && rates.is_sorted());
         }
     }
 }

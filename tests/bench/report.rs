@@ -16,8 +16,8 @@ use crate::{
 pub struct Report {
     /// On what.
     pub machine: Option<Machine>,
-    /// With fewer peers, once: nothing to compare with the targets.
-    pub quick: bool,
+    /// With as many peers, parts and rounds as the targets are for.
+    pub is_full: bool,
     /// Peers of the rounds.
     pub peers: usize,
     /// One a round, as in what follows.
@@ -26,6 +26,8 @@ pub struct Report {
     pub idle: Option<Idle>,
     /// In each round one rate after the other.
     pub updates: Vec<Vec<Steady>>,
+    /// More updates than can be told.
+    pub saturated: Vec<Steady>,
     pub resyncs: Vec<Resync>,
     pub crashes: Vec<Crash>,
     pub hub: Option<Hub>,

@@ -1,6 +1,6 @@
 //! Peers announce nodes at a steady rate, each for a partner on the other proxy.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tailnet_tests::measure::progress::Progress;
 
@@ -23,9 +23,11 @@ pub struct Steady {
     pub latency_ms: Quantiles,
     /// Until the update's own frame was written: what of the latency is the fault of the load.
     pub lateness_ms: Quantiles,
+    /// Updates that partners were told each second, until the last was.
+    pub told_per_second: f64,
     /// Share of updates that a later one of the same peer has overtaken.
     pub merged: f64,
-    /// Statements of both proxies, all of them counted, for each update.
+    /// Statements of both proxies, all of them counted, for each update that a partner was told.
     pub statements_an_update: f64,
     /// CPU meanwhile.
     pub cpu: Cpu,
@@ -60,43 +62,54 @@ impl Quantiles {
 pub async fn run(world: &mut World, scale: &Scale, per_second: f64, seed: u64) -> Result<Steady> {
     let rate = Rate { per_second, unmeasured: scale.unmeasured, measured: scale.measured };
     let (cpu, statements) = (world.cpu()?, world.statements().await?);
-    let updated = world.fleet.update(rate, seed).await?;
+    let (begin, updated) = world.fleet.update(rate, seed).await?;
     let cpu = world.cpu()?.since(&cpu);
     let statements = world.statements_since(&statements).await?;
     world.fleet.totals().await?.expect_undisturbed()?;
+    let (told, heard) = ((updated.due - updated.merged) as f64, updated.heard.context("nobody was told anything")?);
     let latency_ms = Quantiles::of(updated.latencies);
     Ok(Steady {
         per_second,
         latency_ms,
         lateness_ms: Quantiles::of(updated.lateness),
+        told_per_second: told / heard.since(begin).as_secs_f64(),
         merged: updated.merged as f64 / updated.due as f64,
-        statements_an_update: statements.all as f64 / updated.due as f64,
+        statements_an_update: statements.all as f64 / told,
         cpu,
         held: latency_ms.p99 <= HELD_MS,
     })
 }
 
-/// The rate of the target, and then more and more until a rate is not held.
+/// More and more, until a rate is not held.
 ///
 /// # Errors
 /// When not every partner is told.
 pub async fn climb(
     world: &mut World,
     scale: &Scale,
-    higher: bool,
+    rates: &[f64],
     seed: u64,
     progress: &Progress,
 ) -> Result<Vec<Steady>> {
-    let rates = scale.rates.iter().copied().filter(|_| higher);
     let mut climbed = Vec::new();
-    for (per_second, seed) in std::iter::once(UPDATES_A_SECOND).chain(rates).zip(seed..) {
+    for (per_second, seed) in rates.iter().zip(seed..) {
         progress.now(&format!("{per_second:.0} updates a second"));
-        climbed.push(run(world, scale, per_second, seed).await?);
-        if climbed.last().is_some_and(|last| !last.held) {
+        climbed.push(run(world, scale, *per_second, seed).await?);
+        // The rate of the target is tried in any case.
+        if *per_second >= UPDATES_A_SECOND && climbed.last().is_some_and(|last| !last.held) {
             break;
         }
     }
     Ok(climbed)
+}
+
+/// More than can be told: twice the rate that was not held, or the last one.
+///
+/// # Errors
+/// When not every partner is told.
+pub async fn saturate(world: &mut World, scale: &Scale, climbed: &[Steady], seed: u64) -> Result<Steady> {
+    let last = climbed.last().context("no rate was tried")?;
+    run(world, scale, last.per_second * 2.0, seed).await
 }
 
 /// The highest rate up to which all were held; 0: none was.
@@ -121,6 +134,7 @@ mod tests {
             per_second,
             latency_ms: Quantiles::of(Vec::new()),
             lateness_ms: Quantiles::of(Vec::new()),
+            told_per_second: per_second,
             merged: 0.0,
             statements_an_update: 0.0,
             cpu: Cpu::default(),

@@ -1,6 +1,7 @@
 //! A load process: thousands of peers in one thread, which costs the machine as little as it can.
 
 mod peers;
+mod reading;
 mod schedule;
 mod socket;
 mod views;
