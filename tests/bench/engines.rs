@@ -38,7 +38,10 @@ pub struct FanOut {
     pub peers: usize,
     pub coordinators: usize,
     pub engines: Vec<Measured>,
+    /// Against the prior design as it was.
     pub ratios: Option<Ratios>,
+    /// Against the prior design with what can be tuned of it.
+    pub ratios_tuned: Option<Ratios>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,9 +53,12 @@ pub struct Ratios {
 #[derive(Debug, Deserialize)]
 pub struct Measured {
     pub engine: String,
+    /// How it works, in words.
+    #[serde(default)]
+    pub what: String,
     pub saturated: Saturated,
     pub rates: Vec<Rate>,
-    pub bystanders: Bystanders,
+    pub bystanders: Option<Bystanders>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,6 +126,31 @@ pub struct Case {
     pub without: Cost,
     pub ratio: Figure,
     pub cpu_ratio: Figure,
+}
+
+impl Case {
+    /// With the hub ÷ without it.
+    pub fn time(&self) -> Figure {
+        self.ratio
+    }
+
+    /// The same of the CPU.
+    pub fn cpu(&self) -> Figure {
+        self.cpu_ratio
+    }
+}
+
+impl Measured {
+    /// In a table.
+    pub fn named(&self) -> String {
+        let name = match self.engine.as_str() {
+            "replicas" => "prior design",
+            "replicas_tuned" => "prior design, tuned",
+            "extension" => "pg_tailnet",
+            other => other,
+        };
+        if self.what.is_empty() { name.to_owned() } else { format!("{name}: {}", self.what) }
+    }
 }
 
 impl FanOut {

@@ -173,6 +173,7 @@ fn size(engines: &Engines, root: &Root<'_>) -> Result<()> {
         engines.found.size.points.iter().map(|point| (point.peers as f64, point.random.large.cpu_us.median)).collect();
     let lines = [
         Line::new("prior design, four replicas saturated", ORANGE, of("replicas")).marked(),
+        Line::new("prior design, tuned", GREY, of("replicas_tuned")).marked(),
         Line::new("pg_tailnet, four coordinators saturated", BLUE, of("extension")).marked(),
         Line::new("pg_tailnet, calls of 500 updates of random peers", GREEN, large).marked(),
     ];

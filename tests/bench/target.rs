@@ -4,6 +4,7 @@ use serde::Serialize;
 use tailnet_tests::measure::figure::{Figure, grouped};
 
 use crate::{
+    engines::{Case, Engines},
     options::UPDATES_A_SECOND,
     report::{Report, figure},
     updates::{HELD_MS, highest_held},
@@ -198,34 +199,37 @@ pub fn rows(report: &Report) -> Vec<Row> {
 }
 
 /// Those that are measured at the database.
-fn engine_rows(engines: &crate::engines::Engines, add: &mut impl FnMut(Option<Row>)) {
+fn engine_rows(engines: &Engines, add: &mut impl FnMut(Option<Row>)) {
     use Bound::{AtLeast, AtMost, Never};
     let found = &engines.found;
-    if let Some(extension) = found.fan_out.extension() {
-        let what = "SQL statements of proxies without interest, for each update";
-        add(Some(Row::new("P3", what, Some(Never), "", 0, extension.bystanders.statements)));
-    }
-    if let Some(ratios) = &found.fan_out.ratios {
-        let what = format!(
-            "updates fanned out a second by {} coordinators, ours ÷ the prior design's",
-            found.fan_out.coordinators
-        );
-        add(Some(Row::new("P4", what, Some(AtLeast(10.0)), "", 1, ratios.updates)));
-        let what = "CPU of Postgres for each update, the prior design's ÷ ours";
-        add(Some(Row::new("P4", what, Some(AtLeast(10.0)), "", 1, ratios.postgres_cpu)));
+    let bystanders = found.fan_out.extension().and_then(|extension| extension.bystanders.as_ref());
+    let what = "SQL statements of proxies without interest, for each update";
+    add(bystanders.map(|bystanders| Row::new("P3", what, Some(Never), "", 0, bystanders.statements)));
+    let prior = [
+        (&found.fan_out.ratios, "the prior design", Some(AtLeast(10.0))),
+        (&found.fan_out.ratios_tuned, "the same tuned", None),
+    ];
+    for (ratios, design, bound) in prior {
+        let Some(ratios) = ratios else { continue };
+        let coordinators = found.fan_out.coordinators;
+        let what = format!("updates fanned out a second by {coordinators} coordinators, ours ÷ {design}");
+        add(Some(Row::new("P4", what, bound, "", 1, ratios.updates)));
+        let what = format!("CPU of Postgres for each update, {design} ÷ ours");
+        add(Some(Row::new("P4", what, bound, "", 1, ratios.postgres_cpu)));
     }
     if let Some(point) = found.size.points.last() {
-        let what = format!("database cost of an update among {} peers ÷ among 10,000", grouped(point.peers as f64, 0));
+        let what =
+            format!("time of an update at the database among {} peers ÷ among 10,000", grouped(point.peers as f64, 0));
         add(Some(Row::new("P6", what, Some(AtMost(1.3)), "", 2, point.random.ratio)));
+        add(Some(Row::new("P6", "the same, CPU", Some(AtMost(1.3)), "", 2, point.random.cpu_ratio)));
     }
-    let worst = found.hub.cases.iter().max_by(|one, other| one.ratio.median.total_cmp(&other.ratio.median));
-    add(worst.map(|case| {
-        let what = format!(
-            "an agent's update with a hub of {} tunnels ÷ without, the worst case",
-            grouped(found.hub.tunnels as f64, 0)
-        );
-        Row::new("P7", what, Some(AtMost(1.2)), "", 2, case.ratio)
-    }));
+    for (what, of) in [("time", Case::time as fn(&Case) -> Figure), ("CPU", Case::cpu)] {
+        let ratios = found.hub.cases.iter().map(of);
+        let worst = ratios.max_by(|one, other| one.median.total_cmp(&other.median));
+        let tunnels = grouped(found.hub.tunnels as f64, 0);
+        let what = format!("{what} of an agent's update with a hub of {tunnels} tunnels ÷ without, the worst case");
+        add(worst.map(|ratio| Row::new("P7", what, Some(AtMost(1.2)), "", 2, ratio)));
+    }
 }
 
 #[cfg(test)]

@@ -23,26 +23,31 @@ global channel a change; every replica hears every change, and looks up tunnels 
         grouped(found.fan_out.peers as f64, 0),
         found.fan_out.coordinators
     );
-    for Measured { engine, saturated, bystanders, .. } in &found.fan_out.engines {
+    for measured in &found.fan_out.engines {
+        let Measured { saturated, bystanders, .. } = measured;
+        let [statements, payloads] = match bystanders {
+            Some(bystanders) => [&bystanders.statements, &bystanders.payloads].map(|figure| spread(figure, 3)),
+            None => Default::default(),
+        };
         let _ = writeln!(
             text,
-            "| {engine} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {statements} | {payloads} |",
+            measured.named(),
             spread(&saturated.updates_per_second, 0),
             spread(&saturated.postgres_us, 1),
-            spread(&saturated.statements, 4),
-            spread(&bystanders.statements, 3),
-            spread(&bystanders.payloads, 3)
+            spread(&saturated.statements, 4)
         );
     }
     let _ = writeln!(
         text,
         "\n| | a second | p50 ms | p99 ms | CPU of Postgres, µs an update | statements an update | held |\n|---|---|---|---|---|---|---|"
     );
-    for Measured { engine, rates, .. } in &found.fan_out.engines {
-        for rate in rates {
+    for measured in &found.fan_out.engines {
+        for rate in &measured.rates {
             let _ = writeln!(
                 text,
-                "| {engine} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} |",
+                measured.named().split(':').next().unwrap_or_default(),
                 grouped(rate.per_second, 0),
                 spread(&rate.p50_ms, 1),
                 spread(&rate.p99_ms, 1),
