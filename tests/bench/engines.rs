@@ -4,7 +4,7 @@
 use std::{env, ffi::OsString, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tailnet_tests::{harness::private_cluster::PrivateCluster, measure::figure::Figure};
 use tokio::process::Command;
@@ -166,15 +166,18 @@ impl FanOut {
 /// When it fails, or prints something else.
 pub async fn run(cluster: &PrivateCluster, quick: bool) -> Result<Engines> {
     let all = call(cluster, quick, &["all"]).await?;
-    let mut sizes = Vec::new();
+    let found = read(&all)?;
+    let (mut sizes, mut fan_outs) = (Vec::new(), Vec::new());
     for peers in SIZES.iter().filter(|_| !quick) {
-        let arguments = ["fan-out", "--rounds", "1", "--peers", &peers.to_string()];
-        sizes.push(call(cluster, quick, &arguments).await?);
+        let size = call(cluster, quick, &["fan-out", "--rounds", "1", "--peers", &peers.to_string()]).await?;
+        fan_outs.push(read(&size["fan_out"])?);
+        sizes.push(size);
     }
-    let found = serde_json::from_value(all.clone()).context("tailnet-engines printed other figures than expected")?;
-    let fan_outs = sizes.iter().map(|size| serde_json::from_value(size.clone()));
-    let fan_outs = fan_outs.collect::<Result<_, _>>().context("tailnet-engines printed other figures than expected")?;
     Ok(Engines { all, sizes, found, fan_outs })
+}
+
+fn read<T: DeserializeOwned>(figures: &Value) -> Result<T> {
+    T::deserialize(figures).context("tailnet-engines printed other figures than expected")
 }
 
 /// Whether it is built.
@@ -202,4 +205,26 @@ async fn call(cluster: &PrivateCluster, quick: bool, arguments: &[&str]) -> Resu
         .context("cannot run tailnet-engines")?;
     ensure!(output.status.success(), "tailnet-engines {} failed: {}", arguments.join(" "), output.status);
     serde_json::from_slice(&output.stdout).context("tailnet-engines printed no JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn its_figures_are_read_and_what_is_missing_is_named() {
+        let figure = json!({"median": 2.0, "min": 1.0, "max": 3.0});
+        let saturated = json!({"updates_per_second": figure, "postgres_us": figure, "statements": figure, "more": 1});
+        let fan_out = json!({
+            "peers": 2000, "coordinators": 4, "ratios": {"updates": figure, "postgres_cpu": figure}, "ratios_tuned": null,
+            "engines": [{"engine": "extension", "what": "w", "saturated": saturated, "rates": [], "bystanders": null}],
+        });
+        let read_back: FanOut = read(&fan_out).expect("its figures");
+        let extension = read_back.extension().expect("it was measured");
+        assert_eq!((extension.saturated.statements.max, extension.named()), (3.0, "pg_tailnet: w".to_owned()));
+        let error = format!("{:#}", read::<FanOut>(&json!({"coordinators": 4})).expect_err("no peers"));
+        assert!(error.contains("missing field `peers`"), "{error}");
+    }
 }

@@ -95,7 +95,15 @@ fn storm(report: &Report, root: &Root<'_>) -> Result<()> {
     };
     let title = format!("{} peers connect at once{rounds}", grouped(report.peers as f64, 0));
     let top = report.peers as f64 * 1.02;
-    chart(root, &title, ("seconds", "peers"), (0.0..seconds, 0.0..top), (&|x| format!("{x:.0}"), &thousands), &lines)
+    chart(
+        root,
+        &title,
+        ("seconds", "peers"),
+        (0.0..seconds, 0.0..top),
+        (&|x| format!("{x:.0}"), &thousands),
+        SeriesLabelPosition::LowerRight,
+        &lines,
+    )
 }
 
 fn latency(report: &Report, root: &Root<'_>) -> Result<()> {
@@ -124,6 +132,7 @@ fn latency(report: &Report, root: &Root<'_>) -> Result<()> {
         ("updates a second", "milliseconds, due to read by the partner"),
         (0.0..right, y),
         (&thousands, &plain),
+        SeriesLabelPosition::UpperLeft,
         &lines,
     )
 }
@@ -155,6 +164,7 @@ fn memory(report: &Report, root: &Root<'_>) -> Result<()> {
         ("its peers", "MiB"),
         (0.0..peers * 1.03, 0.0..top),
         (&thousands, &|y| format!("{y:.0}")),
+        SeriesLabelPosition::UpperLeft,
         &lines,
     )
 }
@@ -186,7 +196,15 @@ fn size(engines: &Engines, root: &Root<'_>) -> Result<()> {
     let x = bounds(points().map(|(x, _)| *x).collect());
     let y = bounds(points().map(|(_, y)| *y).collect());
     let title = "CPU of Postgres for each update, against the number of peers";
-    chart(root, title, ("peers", "microseconds"), (x.log_scale(), y.log_scale()), (&thousands, &plain), &lines)
+    chart(
+        root,
+        title,
+        ("peers", "microseconds"),
+        (x.log_scale(), y.log_scale()),
+        (&thousands, &plain),
+        SeriesLabelPosition::UpperRight,
+        &lines,
+    )
 }
 
 fn thousands(value: &f64) -> String {
@@ -206,6 +224,7 @@ fn chart<X, Y>(
     names: (&str, &str),
     axes: (X, Y),
     words: (Words<'_>, Words<'_>),
+    legend: SeriesLabelPosition,
     lines: &[Line],
 ) -> Result<()>
 where
@@ -245,7 +264,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(legend)
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.3))
         .label_font(("sans-serif", 14))

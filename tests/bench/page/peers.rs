@@ -170,7 +170,7 @@ partner must be told that one, and nobody may be told that a partner is lost.
         text,
         "\nThe LISTEN connection of the agents' proxy is ended (`pg_terminate_backend`), and all {half} clients, on the other
 proxy, announce another node. Statements are all of that proxy until every agent was told, and all sessions were restored;
-*beats* are those of them that go on whatever happens.
+*beats* are those of them that go on whatever happens, of the proxy itself and of its agents.
 
 | run | seconds to right views | statements | of which beats |
 |---|---|---|---|
