@@ -43,6 +43,11 @@ impl Progress {
         self.0.suspend(|| eprintln!("{text}"));
     }
 
+    /// A line of what was asked for, to stdout.
+    pub fn say(&self, text: &str) {
+        self.0.suspend(|| println!("{text}"));
+    }
+
     /// Nothing follows.
     pub fn finish(&self) {
         self.0.finish_and_clear();
