@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use tokio_postgres::{Client, Row};
 
+use super::count;
 use crate::network::{Network, PATTERN};
 
 /// What there is of it.
@@ -97,7 +98,7 @@ impl Leftover {
 impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { network, made_at, peers, .. } = self;
-        write!(f, "{network}, made {made_at}, {peers} peers")
+        write!(f, "{network}, made {made_at}, {}", count(*peers, "peer"))
     }
 }
 
@@ -105,6 +106,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GoesOn => write!(f, "its run goes on"),
+            Self::Connected(1) => write!(f, "1 of its peers is connected"),
             Self::Connected(peers) => write!(f, "{peers} of its peers are connected"),
             Self::Revoked => write!(f, "all its peers are revoked, and only a superuser may remove it"),
         }

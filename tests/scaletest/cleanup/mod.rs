@@ -41,17 +41,18 @@ pub async fn run(options: Cleanup, progress: Progress) -> Result<()> {
         progress.say("cleanup: nothing to do");
         return Ok(());
     }
-    let peers: i64 = touched.iter().map(|left| left.peers).sum();
+    let peers = count(touched.iter().map(|left| left.peers).sum(), "peer");
+    let networks = count(touched.len() as i64, "network");
     if options.dry_run {
-        progress.say(&format!("cleanup: would {what} {} networks with {peers} peers", touched.len()));
+        progress.say(&format!("cleanup: would {what} {networks} with {peers}"));
         return Ok(());
     }
     if !options.yes {
-        agree(&format!("{what} {} networks with {peers} peers?", touched.len()))?;
+        agree(&format!("{what} {networks} with {peers}"))?;
     }
     // Not before, so that Ctrl-C is an answer.
     let mut signals = Signals::new()?;
-    progress.phase(&format!("cleanup: {} networks", touched.len()), touched.len() as u64);
+    progress.phase(&format!("cleanup: {networks}"), touched.len() as u64);
     let outcome = tokio::select! {
         outcome = clean_up(touched, is_superuser, &options, &sql, &progress) => outcome,
         () = signals.next() => bail!("cancelled"),
@@ -67,7 +68,7 @@ async fn clean_up(
     sql: &Client,
     progress: &Progress,
 ) -> Result<()> {
-    let (all, mut done) = (touched.len(), 0);
+    let (all, mut done) = (touched.len() as i64, 0);
     for left in touched {
         // Somebody may have thought about it for long.
         let fate = left.again(sql).await?.map(|left| left.fate(is_superuser));
@@ -88,21 +89,22 @@ async fn clean_up(
         }
         progress.step();
     }
-    progress.say(&format!("cleanup: done with {done} of {all} networks"));
+    progress.say(&format!("cleanup: done with {done} of {}", count(all, "network")));
     Ok(())
 }
 
 /// # Errors
 /// When the user does not, or cannot be asked.
-fn agree(question: &str) -> Result<()> {
-    ensure!(
-        io::stdin().is_terminal(),
-        "nothing was changed: stdin is no terminal, so --yes must be given to {}",
-        question.trim_end_matches('?')
-    );
-    eprint!("{question} [y/N] ");
+fn agree(what: &str) -> Result<()> {
+    let asked = io::stdin().is_terminal();
+    ensure!(asked, "nothing was changed: stdin is no terminal, so --yes must be given to {what}");
+    eprint!("{what}? [y/N] ");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was changed");
     Ok(())
+}
+
+fn count(number: i64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -228,7 +228,7 @@ impl Client {
                 Message::Updates(updates) => updates.into_iter().try_for_each(|update| self.learn(update)),
                 Message::Acknowledged(_) => Ok(()),
                 Message::Error(error) => bail!("the proxy refused a request: {error}"),
-                Message::Closed { code, reason } => return Err(identity::closed(code, &reason)),
+                Message::Closed { code, reason } => Err(identity::closed(code, &reason)),
             },
         }
     }
