@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser as _;
 use tailnet_proxy::{
-    batcher::{Batcher, Request},
+    batcher::{Batcher, Batching, Request},
     config::Config,
     database::Database as Url,
     fold::Fold,
