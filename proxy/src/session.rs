@@ -26,6 +26,7 @@ use crate::{
     hub::{Hub, Joined},
     id::{Identity, SessionId},
     outbox::{Delivery, Outbox},
+    trace::Closing,
     upgrade::Socket,
     wishes::Wish,
 };
@@ -53,7 +54,10 @@ pub async fn run(mut socket: Socket, hub: Arc<Hub>, identity: Identity, options:
     match hub.join(identity.id) {
         Some(joined) => Session::new(socket, hub, identity, joined, options).run().await,
         // A newer session of its peer is here already.
-        None => close(&mut socket, Close::Superseded, options.ping_interval).await,
+        None => {
+            close(&mut socket, Close::Superseded, options.ping_interval).await;
+            hub.end_trace(identity.id, Closing::Closed(Close::Superseded));
+        }
     }
 }
 
@@ -91,6 +95,16 @@ enum End {
     Fault(Fault),
 }
 
+impl End {
+    fn closing(&self) -> Closing {
+        match self {
+            Self::Gone => Closing::Gone,
+            Self::Silent => Closing::Silent,
+            Self::Closed(close) | Self::Fault(Fault { close, .. }) => Closing::Closed(*close),
+        }
+    }
+}
+
 impl Session {
     /// A session that has joined the hub.
     fn new(socket: Socket, hub: Arc<Hub>, identity: Identity, joined: Joined, options: Options) -> Self {
@@ -106,24 +120,26 @@ impl Session {
 
     async fn run(mut self) {
         let Err(end) = self.serve().await;
-        tracing::debug!(id = %self.id, ?end, "session ended");
+        tracing::debug!(id = %self.id, trace_id = self.hub.traces.id(self.id), ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);
         // Who was superseded is connected all the same; who never attached was never connected.
         if self.connected && !matches!(end, End::Closed(Close::Superseded)) {
             self.beat(Heartbeat::gone());
         }
-        let patience = self.patience();
+        let (patience, closing) = (self.patience(), end.closing());
         match end {
             End::Gone | End::Silent => {}
             End::Closed(reason) => close(&mut self.socket, reason, patience).await,
             End::Fault(fault) => {
+                self.hub.traces.error(self.id, &fault.error);
                 let text = Message::text(frame::error(&fault.error));
                 if matches!(timeout(patience, self.socket.send(text)).await, Ok(Ok(()))) {
                     close(&mut self.socket, fault.close, patience).await;
                 }
             }
         }
+        self.hub.end_trace(self.id, closing);
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
@@ -236,6 +252,7 @@ impl Session {
             self.write(Message::text(frame::acknowledged(&delivery.acknowledged))).await?;
         }
         for error in &delivery.errors {
+            self.hub.traces.error(self.id, error);
             self.write(Message::text(frame::error(error))).await?;
         }
         delivery.close.map_or(Ok(()), |reason| Err(End::Closed(reason)))
