@@ -7,10 +7,10 @@ use tailnet_traces::{Endpoint, Service, endpoint::EndpointError};
 use uuid::Uuid;
 
 use crate::{
+    batcher::Batching,
     chain::Chain,
     database::{Database, DatabaseError},
     frame::MAX_REPORTS,
-    worker::Batching,
 };
 
 /// Carries websocket peers of a tailnet onto one LISTEN channel of Postgres.
@@ -59,6 +59,11 @@ pub struct Config {
     #[arg(long, env = "TAILNET_BATCH_LIMIT", default_value_t = 500, value_name = "COUNT",
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_limit: u16,
+
+    /// The least time from one call of a kind to the next, unless that is full, such as 10ms. After a pause a request is
+    /// called for at once, so it delays only under load. More saves Postgres work, and delays each change by up to as much.
+    #[arg(long, env = "TAILNET_BATCH_INTERVAL", default_value = "10ms", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub batch_interval: Duration,
 
     /// The most agents in one write of heartbeats.
     #[arg(long, env = "TAILNET_HEARTBEAT_LIMIT", default_value_t = 500, value_name = "COUNT",
@@ -125,6 +130,9 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collector(pub Option<Endpoint>);
 
+/// Connects and disconnects of agents are written after each other's: nobody waits for them.
+const CONNECTS_PACE: Duration = Duration::from_millis(50);
+
 /// The forms of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -159,19 +167,23 @@ impl Config {
         }
     }
 
-    /// How requests of the roles that change coordination become batches: naturally, without waiting.
+    /// How requests of the roles that change coordination become batches: naturally, at a pace.
     pub fn batching(&self) -> Batching {
-        Batching { limit: usize::from(self.batch_limit), linger: Duration::ZERO }
+        Batching { limit: usize::from(self.batch_limit), linger: Duration::ZERO, pace: self.batch_interval }
     }
 
     /// How heartbeats become batches.
     pub fn heartbeat_batching(&self) -> Batching {
-        Batching { limit: usize::from(self.heartbeat_limit), linger: self.heartbeat_interval }
+        Batching {
+            limit: usize::from(self.heartbeat_limit),
+            linger: self.heartbeat_interval,
+            pace: CONNECTS_PACE.min(self.heartbeat_interval),
+        }
     }
 
     /// How reports become batches.
     pub fn report_batching(&self) -> Batching {
-        Batching { limit: usize::from(self.report_limit), linger: self.report_interval }
+        Batching { limit: usize::from(self.report_limit), linger: self.report_interval, pace: Duration::ZERO }
     }
 
     /// This process, as collectors of traces show it.

@@ -1,18 +1,13 @@
 //! The loop that all roles share: take a batch, call Postgres, give back what failed.
 
-use std::{
-    future::Future,
-    hash::Hash,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, hash::Hash, sync::Arc, time::Instant};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
     backoff::Backoff,
-    batcher::{Batcher, Request},
+    batcher::{Batcher, Batching, Request},
     bisect::{Failure as _, Fault},
     chain::Chain,
     database::Database,
@@ -77,15 +72,6 @@ pub struct Workshop {
     pub stop: CancellationToken,
 }
 
-/// How the requests of a role become batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batching {
-    /// The most requests of a batch.
-    pub limit: usize,
-    /// How long a request that is not urgent waits for others.
-    pub linger: Duration,
-}
-
 impl Workshop {
     /// Starts the workers of a role.
     pub fn hire<R: Role + Clone + Sync>(&self, role: &R, workers: usize, batching: Batching, tasks: &TaskTracker) {
@@ -119,7 +105,7 @@ impl<R: Role + Sync> Worker<R> {
             }
             let batcher = R::batcher(&self.shop.hub);
             let batch = tokio::select! {
-                batch = batcher.take(self.batching.limit, self.batching.linger) => batch,
+                batch = batcher.take(self.batching) => batch,
                 // Requests wait, and grow together, while there is no registration.
                 _ = current.changed(), if R::FENCED => continue,
             };
