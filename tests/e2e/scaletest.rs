@@ -111,7 +111,7 @@ async fn room_for_websockets_is_made_or_missed_before_anything_else() {
         let raised = Running::start_with("-S -n 64", &database, &proxies, &["--peers=40"])?.end().await?;
         assert_eq!(raised.code, Some(0), "{}", raised.said.join("\n"));
         let refused = Running::start_with("-n 64", &database, &proxies, &["--peers=40"])?.end().await?;
-        let error = "80 websockets need 144 open files, and this process may open 64 (ulimit -Hn)";
+        let error = "80 peers need 144 open files, and this process may open 64 (ulimit -Hn)";
         refused.assert_failed("summary: failed after", error);
         assert!(!refused.said.iter().any(|line| line == "==> identities"), "{}", refused.said.join("\n"));
         Ok(())

@@ -13,7 +13,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{member::Member, record::Record};
+use super::{figures::Coordination, member::Member};
+use crate::record::Record;
 
 /// A runner: both ends, and what happens to them.
 #[derive(Debug)]
@@ -81,10 +82,10 @@ impl Pair {
     }
 
     /// Notes how a phase went.
-    pub fn passed(&mut self, outcome: Result<(), Fault>, record: &Record) {
+    pub fn passed(&mut self, outcome: Result<(), Fault>, record: &Record<Coordination>) {
         if let Err((end, error)) = outcome {
             self.has_failed = true;
-            record.fail(self.end(end), &error);
+            self.end(end).fail(record, &error);
         }
     }
 
@@ -92,7 +93,12 @@ impl Pair {
     ///
     /// # Errors
     /// When that takes longer than `patience`, or goes wrong.
-    pub async fn load(&mut self, patience: Duration, permits: &Semaphore, record: &Record) -> Result<(), Fault> {
+    pub async fn load(
+        &mut self,
+        patience: Duration,
+        permits: &Semaphore,
+        record: &Record<Coordination>,
+    ) -> Result<(), Fault> {
         let permit = permits.acquire().await.expect("nobody closes the semaphore");
         let begun = Instant::now();
         let agent_id = self.agent.id;
@@ -137,7 +143,7 @@ impl Pair {
     ///
     /// # Errors
     /// When what is under way at the end takes longer than `patience`, or something goes wrong.
-    pub async fn update(&mut self, patience: Duration, record: &Record) -> Result<(), Fault> {
+    pub async fn update(&mut self, patience: Duration, record: &Record<Coordination>) -> Result<(), Fault> {
         let mut under_way = VecDeque::new();
         let mut deadline = None;
         while deadline.is_none() || !under_way.is_empty() {

@@ -9,43 +9,43 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{hub::Hub, options::Coordinate, pair::Pair, progress::Progress, record::Record};
+use super::{figures::Coordination, hub::Hub, options::Coordinate, pair::Pair};
+use crate::run::Run;
 
 /// Returns the pairs when each has met or failed.
 pub async fn run(
     pairs: Vec<Pair>,
     hub: Option<&mut Hub>,
-    options: &Arc<Coordinate>,
-    record: &Arc<Record>,
-    progress: &Progress,
+    options: &Coordinate,
+    Run { record, progress, .. }: &Run<Coordination>,
 ) -> Vec<Pair> {
-    let limit = if options.concurrency == 0 { options.peers } else { options.concurrency };
-    let (permits, begun) = (Arc::new(Semaphore::new(limit as usize)), Instant::now());
+    let (patience, begun) = (options.common.job_timeout, Instant::now());
+    let permits = Arc::new(Semaphore::new(options.common.permits()));
     let agents: Vec<Uuid> = pairs.iter().map(|pair| pair.agent.id).collect();
     let loading = each(pairs, |mut pair| {
-        let (options, record, progress) = (Arc::clone(options), Arc::clone(record), progress.clone());
-        let permits = Arc::clone(&permits);
+        let (record, progress, permits) = (Arc::clone(record), progress.clone(), Arc::clone(&permits));
+        let start = begun + options.start_of(pair.number);
         async move {
-            sleep_until(begun + options.start_of(pair.number)).await;
-            let outcome = pair.load(options.job_timeout, &permits, &record).await;
+            sleep_until(start).await;
+            let outcome = pair.load(patience, &permits, &record).await;
             pair.passed(outcome, &record);
             progress.step();
             pair
         }
     });
     let Some(hub) = hub else { return loading.await };
-    let (pairs, opened) = tokio::join!(loading, hub.open(&agents, options.job_timeout, record));
+    let (pairs, opened) = tokio::join!(loading, hub.open(&agents, patience, record));
     // Those that failed to connect will not come.
     let met: Vec<Uuid> = pairs.iter().filter(|pair| !pair.has_failed).map(|pair| pair.agent.id).collect();
     let outcome = match opened {
-        Ok(()) => hub.await_all(&met, options.job_timeout).await,
+        Ok(()) => hub.await_all(&met, patience).await,
         failed => failed,
     };
     match outcome {
         Ok(()) => record.hub_met(),
         Err(error) => {
             hub.has_failed = true;
-            record.fail(&hub.member, &error);
+            hub.member.fail(record, &error);
         }
     }
     pairs

@@ -10,7 +10,8 @@ use tailnet_tests::harness::TestIdentity;
 use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
-use crate::{member::Member, record::Record};
+use super::{figures::Coordination, member::Member};
+use crate::record::Record;
 
 /// A runner of its own.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Hub {
     ///
     /// # Errors
     /// When that takes longer than `patience`, or goes wrong.
-    pub async fn open(&mut self, agents: &[Uuid], patience: Duration, record: &Record) -> Result<()> {
+    pub async fn open(&mut self, agents: &[Uuid], patience: Duration, record: &Record<Coordination>) -> Result<()> {
         let opening = async {
             self.member.connect(patience, record).await?;
             self.member.peer.announce(1).await;

@@ -14,7 +14,8 @@ use tailnet_tests::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{record::Record, report::Failure};
+use super::figures::Coordination;
+use crate::{record::Record, who::Who};
 
 /// A peer, its proxy, and what its log lines begin with.
 #[derive(Debug)]
@@ -30,9 +31,7 @@ pub struct Member {
 impl Member {
     /// One that is not connected. Without a pair it is the hub.
     pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str) -> Self {
-        let TestIdentity { id, ref name, role, .. } = identity;
-        // Of the highest level, so that it is there whatever is logged.
-        let span = tracing::error_span!("runner", peer = %id, name, role = %role, pair);
+        let (id, span) = (identity.id, Who::new(&identity, pair).span());
         let door = Door { name: url.to_owned(), url: url.to_owned() };
         Self { peer: LightPeer::new(identity), id, span, pair, door }
     }
@@ -62,7 +61,7 @@ impl Member {
     ///
     /// # Errors
     /// When the proxy does not let it in.
-    pub async fn connect(&mut self, patience: Duration, record: &Record) -> Result<()> {
+    pub async fn connect(&mut self, patience: Duration, record: &Record<Coordination>) -> Result<()> {
         let begun = Instant::now();
         let connecting = self.peer.connect_within(&self.door, patience).instrument(self.span.clone());
         connecting.await.with_context(|| format!("cannot connect to {}", self.door.url))?;
@@ -94,10 +93,9 @@ impl Member {
         parting.map(|Parting { of, kind }| anyhow!("told {kind:?} of {of}, which stayed"))
     }
 
-    /// A failure of it.
-    pub fn failure(&self, phase: &'static str, after_seconds: f64, error: String) -> Failure {
-        let account = self.peer.account();
-        let (name, role) = (account.identity.name.clone(), account.identity.role.as_str());
-        Failure { peer: self.id, name, role, pair: self.pair, phase, after_seconds, error }
+    /// Notes a failure of it.
+    pub fn fail(&self, record: &Record<Coordination>, error: &anyhow::Error) {
+        let who = Who::new(&self.peer.account().identity, self.pair);
+        record.fail(who, &self.span, error);
     }
 }
