@@ -211,3 +211,68 @@ impl Hub {
 pub fn logged(trace: Option<&Arc<Trace>>) -> Option<DisplayValue<TraceId>> {
     trace.map(|trace| tracing::field::display(trace.id()))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use futures_util::FutureExt as _;
+    use tailnet_wire::Role as PeerRole;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{batcher::Batching, binder::Binder, close::Close, request::BinderRequest, request::Step};
+
+    const BATCHING: Batching = Batching { limit: 9, linger: Duration::ZERO, pace: Duration::ZERO };
+
+    fn held(hub: &Hub) -> SessionId {
+        let id = SessionId { peer: Uuid::from_u128(1), number: 1 };
+        let mut headers = HeaderMap::new();
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert(parent::TRACEPARENT, HeaderValue::from_static(parent));
+        let trace = hub.traces.begin(&headers);
+        assert!(trace.is_some());
+        hub.traces.hold(Identity { id, role: PeerRole::Agent }, trace);
+        id
+    }
+
+    fn take(hub: &Hub) -> (Vec<(SessionId, BinderRequest)>, Carried) {
+        let batch = hub.binder.take(BATCHING).now_or_never().expect("a request waits");
+        let carried = hub.traces.carry::<Binder>(&batch);
+        assert_eq!(carried.0.len(), 1, "it is carried");
+        (batch, carried)
+    }
+
+    #[test]
+    fn a_connection_without_a_trace_carries_a_pointer() {
+        assert_eq!(size_of::<Option<Arc<Trace>>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_trace_is_held_until_the_last_request_is_done() {
+        let hub = Hub::default();
+        let id = held(&hub);
+        hub.binder.push(id, BinderRequest::new(Step::Lose));
+        hub.end_trace(id, Closing::Gone);
+        // The first attempt fails, and the request waits again.
+        for (failed, still_held) in [(true, true), (false, false)] {
+            let (batch, carried) = take(&hub);
+            hub.binder.finish([id], if failed { batch } else { Vec::new() });
+            hub.settle(carried);
+            assert_eq!(hub.traces.of(id).is_some(), still_held);
+        }
+        assert!(hub.traces.is_empty());
+    }
+
+    #[test]
+    fn a_trace_is_let_go_when_the_connection_ends_after_its_last_request() {
+        let hub = Hub::default();
+        let id = held(&hub);
+        hub.binder.push(id, BinderRequest::new(Step::Attach));
+        let (_, carried) = take(&hub);
+        hub.binder.finish([id], Vec::new());
+        hub.settle(carried);
+        assert!(hub.traces.of(id).is_some());
+        hub.end_trace(id, Closing::Closed(Close::Superseded));
+        assert!(hub.traces.is_empty());
+    }
+}

@@ -1,6 +1,6 @@
 //! `tailnet-scaletest`, run as a program on real proxies.
 
-mod program;
+pub mod program;
 
 use std::env;
 
@@ -12,14 +12,14 @@ use uuid::Uuid;
 use self::program::Running;
 
 /// The superuser's URL of the database of a test.
-fn superuser(stack: &Stack) -> Result<String> {
+pub fn superuser(stack: &Stack) -> Result<String> {
     let config = stack.database().superuser();
     let password = String::from_utf8(config.get_password().context("the superuser has a password")?.to_vec())?;
     let user = config.get_user().context("the superuser has a name")?;
     Ok(format!("postgres://{user}:{password}@{}/{}", stack.database().address()?, stack.database().name()))
 }
 
-fn urls(stack: &Stack) -> Vec<String> {
+pub fn urls(stack: &Stack) -> Vec<String> {
     stack.proxies().iter().map(Proxy::url).collect()
 }
 

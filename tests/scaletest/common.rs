@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::output::Output;
+use crate::{output::Output, trace::Tracing};
 
 /// Where the database of the proxies is.
 #[derive(Debug, Clone, Args)]
@@ -70,6 +70,9 @@ pub struct Common {
     /// The order in which agents change their nodes follows from it [default: a random one, which is printed]
     #[arg(long, env = "TAILNET_SCALETEST_SEED")]
     pub seed: Option<u64>,
+
+    #[command(flatten)]
+    pub tracing: Tracing,
 
     #[command(flatten)]
     pub logging: Logging,

@@ -15,6 +15,7 @@ mod record;
 mod report;
 mod run;
 mod scenario;
+mod trace;
 mod who;
 
 use std::{io::IsTerminal, process::ExitCode};

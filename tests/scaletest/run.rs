@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
+use opentelemetry::KeyValue;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use crate::{
     common::Common,
@@ -14,6 +16,7 @@ use crate::{
     record::Record,
     report::{Ended, Report, Summary},
     scenario::{Figures, Scenario},
+    trace::Trace,
 };
 
 /// How long the cleanup may take: Postgres may be what the run has brought down.
@@ -27,12 +30,14 @@ pub struct Run<F> {
     pub identities: Identities,
     pub record: Arc<Record<F>>,
     pub progress: Progress,
+    pub trace: Trace,
 }
 
 impl<F: Figures> Run<F> {
     /// A phase of so many steps begins; `text` says more than its name.
     pub fn phase(&self, name: &'static str, text: &str, steps: u64) {
         self.record.phase(name);
+        self.trace.phase(name);
         self.progress.phase(text, steps);
     }
 }
@@ -42,20 +47,27 @@ impl<F: Figures> Run<F> {
 /// # Errors
 /// When a runner failed, or the run did not come to its end.
 pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
-    let Common { access, outputs, max_failures, timeout, seed, .. } = scenario.common();
+    let Common { access, outputs, max_failures, timeout, seed, tracing, .. } = scenario.common();
     let mut endings = Endings::new(*timeout)?;
     // No larger, so that every reader of JSON gets it as it is.
     let seed = seed.unwrap_or_else(|| rand::random::<u32>().into());
     let network = format!("scaletest-{seed}-{:08x}", rand::random::<u32>());
+    let attributes = vec![
+        KeyValue::new("tailnet.network", network.clone()),
+        KeyValue::new("tailnet.scaletest.seed", seed as i64),
+        KeyValue::new("tailnet.scaletest.peers", scenario.peers() as i64),
+    ];
+    let trace = Trace::begin(tracing, attributes)?;
     let record = Arc::new(Record::new(report(&scenario, seed, &network), *max_failures));
     let identities = Identities::new(access.database_url.clone(), network);
     progress.line(&format!("scaletest: {} peers in network {}", scenario.peers(), identities.network()));
-    let run = Run { seed, identities, record, progress };
+    let run = Run { seed, identities, record, progress, trace };
 
     let phases = async {
         files::make_room(scenario.peers(), scenario.files())?;
         scenario.phases(&run).await
-    };
+    }
+    .instrument(run.trace.log_span());
     let (mut ended, mut outcome) = tokio::select! {
         // What is dropped ends its tasks.
         done = phases => match done {
@@ -90,6 +102,7 @@ pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
             }
         }
     });
+    run.trace.finish(outcome.as_ref().err().map(|error| format!("{error:#}"))).await;
     outcome
 }
 

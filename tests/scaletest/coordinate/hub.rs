@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
 use super::{figures::Coordination, member::Member};
-use crate::record::Record;
+use crate::{record::Record, trace::Trace};
 
 /// A runner of its own.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct Hub {
 
 impl Hub {
     /// One that is not connected.
-    pub fn new(identity: TestIdentity, url: &str) -> Self {
+    pub fn new(identity: TestIdentity, url: &str, trace: &Trace) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
-        let member = Member::new(identity, None, url);
+        let member = Member::new(identity, None, url, trace);
         member.hear(move |of, _, _: Instant| {
             // The hub may be gone.
             let _ = sender.send(of);

@@ -191,7 +191,7 @@ impl Proxy {
         self.end("KILL").await.map(drop)
     }
 
-    /// Asks the process to end, and waits until it has.
+    /// Asks the process to end, and waits until it has, and all that it wrote is in the log.
     ///
     /// # Errors
     /// When the process cannot be signalled, or does not end.
@@ -204,6 +204,8 @@ impl Proxy {
         self.was_ended.store(true, Ordering::Relaxed);
         let look = || self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
         until(&format!("proxy {} has ended", self.name), async || Ok(look()?.is_some())).await?;
+        let read = || self.readers.iter().all(JoinHandle::is_finished);
+        until(&format!("what proxy {} wrote is read", self.name), async || Ok(read())).await?;
         look()?.context("it has ended")
     }
 
