@@ -55,8 +55,8 @@ pub async fn run(mut socket: Socket, hub: Arc<Hub>, identity: Identity, options:
         Some(joined) => Session::new(socket, hub, identity, joined, options).run().await,
         // A newer session of its peer is here already.
         None => {
-            close(&mut socket, Close::Superseded, options.ping_interval).await;
             hub.end_trace(identity.id, Closing::Closed(Close::Superseded));
+            close(&mut socket, Close::Superseded, options.ping_interval).await;
         }
     }
 }
@@ -123,23 +123,22 @@ impl Session {
         tracing::debug!(id = %self.id, trace_id = self.hub.traces.id(self.id), ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);
+        self.end_trace(&end);
         // Who was superseded is connected all the same; who never attached was never connected.
         if self.connected && !matches!(end, End::Closed(Close::Superseded)) {
             self.beat(Heartbeat::gone());
         }
-        let (patience, closing) = (self.patience(), end.closing());
+        let patience = self.patience();
         match end {
             End::Gone | End::Silent => {}
             End::Closed(reason) => close(&mut self.socket, reason, patience).await,
             End::Fault(fault) => {
-                self.hub.traces.error(self.id, &fault.error);
                 let text = Message::text(frame::error(&fault.error));
                 if matches!(timeout(patience, self.socket.send(text)).await, Ok(Ok(()))) {
                     close(&mut self.socket, fault.close, patience).await;
                 }
             }
         }
-        self.hub.end_trace(self.id, closing);
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
@@ -263,6 +262,13 @@ impl Session {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),
         }
+    }
+
+    fn end_trace(&self, end: &End) {
+        if let End::Fault(fault) = end {
+            self.hub.traces.error(self.id, &fault.error);
+        }
+        self.hub.end_trace(self.id, end.closing());
     }
 
     /// Only the connections of agents are kept.
