@@ -1,6 +1,8 @@
 //! Traces: the proxy continues those of its callers, and sends them to a collector.
 
 mod collector;
+mod outages;
+mod scaletest;
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -12,11 +14,9 @@ use tailnet_tests::{
     message::Request,
 };
 use tailnet_wire::Role;
-use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use self::collector::{Collector, Received};
-use crate::scaletest::{program::Running, superuser, urls};
 
 /// The span of a caller.
 #[derive(Debug)]
@@ -333,123 +333,6 @@ async fn without_a_collector_the_trace_id_is_logged_all_the_same() {
         served(stack, peer).await?;
         terminate(stack.left()).await?;
         assert_eq!(stack.left().log().matches(&caller.trace_id).count(), 1, "{}", stack.left().log());
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_collector_that_is_not_there_disturbs_nobody() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-    serve_without_collector(&format!("http://{nobody}"), &["Connection refused"]).await;
-}
-
-#[tokio::test]
-async fn a_collector_that_does_not_answer_disturbs_nobody() {
-    let deaf = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", deaf.local_addr().expect("it has an address"));
-    serve_without_collector(&url, &["dropped a Span due to queue full", "not all traces were sent"]).await;
-}
-
-/// More spans than the queue has room for are made, peers are served, and the proxy ends in good order.
-async fn serve_without_collector(url: &str, said: &[&str]) {
-    run_traced(url, &[("--drain-time", "20s")], async |stack| {
-        let coming_and_going = (0..40).map(async |_| {
-            let identity = stack.create(Role::Agent).await?;
-            for _ in 0..20 {
-                let peer = stack.left().connect_traced(&identity, Caller::new().sampled()).await?;
-                peer.disconnect().await?;
-            }
-            anyhow::Ok(())
-        });
-        try_join_all(coming_and_going).await?;
-        let pair = stack.pair().await?;
-        stack.assert_nothing_else(&[&pair.client, &pair.agent]).await?;
-        assert!(stack.left().metric("tailnet_spans_ended_total").await? > 2048 + 512);
-        assert_eq!(stack.left().metric("tailnet_spans_delivered_total").await?, 0);
-        terminate(stack.left()).await?;
-        let log = stack.left().log();
-        for said in said {
-            assert_eq!(lines(&log, said).len(), 1, "{log}");
-        }
-        assert!(!log.contains("drain time is over"), "{log}");
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_scale_test_and_its_proxies_make_one_trace() {
-    let collector = Collector::start().await.expect("a collector starts");
-    let (url, setup) = (collector.url(), Setup { proxies: 2, ..Setup::default() });
-    let options = [("--otlp-endpoint", url.as_str()), ("--log", "info,tailnet_proxy=debug")];
-    run_with(Setup { options: &options, ..setup }, async |stack| {
-        let options = ["--peers=3", "--hub", "--updates-per-second=10", "--for=300ms", "--log=tailnet_scaletest=debug"];
-        let traced = [&options[..], &["--trace", "--otlp-endpoint", &url]].concat();
-        for (propagate, lines_of_proxies) in [(false, 0), (true, 7)] {
-            let before = collector.received().len();
-            let options = [&traced[..], if propagate { &["--trace-propagate"] } else { &[] }].concat();
-            let ended = Running::start(&superuser(stack)?, &urls(stack), &options)?.end().await?;
-            assert_eq!(ended.code, Some(0), "{}", ended.said.join("\n"));
-            let spans = collector.received().split_off(before);
-            let run = spans.iter().find(|received| received.span.name == "run").context("there is a run")?;
-            let trace_id = hex::encode(&run.span.trace_id);
-            assert_eq!((run.parent().as_str(), run.is_error()), ("", false));
-            assert_eq!(run.process("service.name").as_deref(), Some("tailnet-scaletest"));
-            let names = below(&spans, run);
-            let (runners, phases): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| *name == "runner");
-            assert_eq!(phases, ["check", "cleanup", "goodbye", "identities", "load", "updates"]);
-            assert_eq!(runners.len(), 7);
-            let connected: Vec<&String> = ended.said.iter().filter(|line| line.contains(": connected ")).collect();
-            assert_eq!(connected.len(), 7, "{}", ended.said.join("\n"));
-            for line in connected {
-                for part in [&format!("run{{trace_id={trace_id}}}:runner{{peer="), "name=", "role="] {
-                    assert!(line.contains(part), "{part} in {line}");
-                }
-            }
-            until("the proxies logged the trace id", async || {
-                let log = stack.proxies().iter().map(Proxy::log).collect::<Vec<_>>().join("\n");
-                Ok(lines(&log, &format!("trace_id={trace_id}")).len() == lines_of_proxies)
-            })
-            .await?;
-        }
-        for proxy in stack.proxies() {
-            terminate(proxy).await?;
-        }
-        let all = collector.received();
-        let connections: Vec<&Received> = all.iter().filter(|received| received.span.kind == 2).collect();
-        assert_eq!(connections.len(), 7, "of the run that propagates: {}", listed(&all));
-        for connection in connections {
-            let runner = all.iter().find(|received| received.id() == connection.parent()).context("it has a parent")?;
-            assert_eq!((runner.span.name.as_str(), &runner.span.trace_id), ("runner", &connection.span.trace_id));
-            assert_eq!(connection.attribute("tailnet.peer.id"), runner.attribute("tailnet.peer.id"));
-            assert_eq!(connection.number("tailnet.close.code")?, 1000);
-            let names = below(&all, connection);
-            assert!(names.contains(&"authenticate") && names.contains(&"disconnect"), "{names:?}");
-            assert!(runner.span.end_time_unix_nano >= connection.span.start_time_unix_nano, "{runner:?}");
-        }
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_scale_test_that_fails_says_so_in_its_trace() {
-    let collector = Collector::start().await.expect("a collector starts");
-    let url = collector.url();
-    run_with(Setup { proxies: 1, ..Setup::default() }, async |stack| {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let proxies = [stack.left().url(), format!("ws://{nobody}")];
-        let options = ["--peers=2", "--trace", "--otlp-endpoint", &url];
-        let ended = Running::start(&superuser(stack)?, &proxies, &options)?.end().await?;
-        ended.assert_failed("summary: failed after", "2 of 2 runners failed");
-        let spans = collector.received();
-        let failed: Vec<&Received> = spans.iter().filter(|received| received.is_error()).collect();
-        let names: HashSet<&str> = failed.iter().map(|received| received.span.name.as_str()).collect();
-        assert_eq!((failed.len(), names), (3, HashSet::from(["run", "runner"])), "{}", listed(&spans));
-        let options = ["--trace", "--otlp-endpoint=https://collector:4318"];
-        let refused = Running::start(&superuser(stack)?, &proxies, &options)?.end().await?;
-        assert!(refused.code == Some(1) && refused.said[0].contains("expected http://"), "{:?}", refused.said);
         Ok(())
     })
     .await;

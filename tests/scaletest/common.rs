@@ -1,17 +1,19 @@
 //! The options that subcommands share.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
 use crate::{output::Output, trace::Tracing};
 
+/// Sums of these are times that the clock knows.
+const LONGEST: Duration = Duration::from_secs(1000 * 24 * 60 * 60);
+
 /// Where the database of the proxies is.
 #[derive(Debug, Clone, Args)]
 pub struct Access {
     /// The database of the proxies, as a user that may call tailnet.create_network, create_peer, grant_tunnel and
-    /// revoke_peer and is in the role tailnet_reader, or a superuser. No TLS yet: sslmode=require is refused. The check at
-    /// the end reads the peers and tunnels of all networks, some times.
+    /// revoke_peer and is in the role tailnet_reader, or a superuser. No TLS yet: sslmode=require is refused
     #[arg(long, env = "TAILNET_SCALETEST_DATABASE_URL", hide_env_values = true, value_name = "URL", value_parser = database)]
     pub database_url: tokio_postgres::Config,
 }
@@ -45,12 +47,12 @@ pub struct Common {
     pub concurrency: u32,
 
     /// The most time for the whole run, without the cleanup
-    #[arg(long, env = "TAILNET_SCALETEST_TIMEOUT", value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TAILNET_SCALETEST_TIMEOUT", value_name = "TIME", default_value = "30m", value_parser = time)]
     pub timeout: Duration,
 
     /// The most time for one pair, from its first connect until its views are right; also for what is under way at the
     /// end of the updates, and for the check
-    #[arg(long, env = "TAILNET_SCALETEST_JOB_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TAILNET_SCALETEST_JOB_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = time)]
     pub job_timeout: Duration,
 
     /// Where the figures go: text or json, on stdout or in a file, as in json:result.json. May be given several times
@@ -70,6 +72,11 @@ pub struct Common {
     /// The order in which agents change their nodes follows from it [default: a random one, which is printed]
     #[arg(long, env = "TAILNET_SCALETEST_SEED")]
     pub seed: Option<u64>,
+
+    /// Where to show the progress of the run to Prometheus, as http://ADDRESS/metrics; with port 0 a free one is taken, and
+    /// printed [default: nowhere]
+    #[arg(long, env = "TAILNET_SCALETEST_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
 
     #[command(flatten)]
     pub tracing: Tracing,
@@ -96,6 +103,15 @@ fn database(url: &str) -> Result<tokio_postgres::Config, String> {
     match config.get_ssl_mode() {
         tokio_postgres::config::SslMode::Require => Err("there is no TLS to Postgres yet".to_owned()),
         _ => Ok(config),
+    }
+}
+
+/// Reads a time.
+pub fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(_) => Err(format!("expected at most {}", humantime::format_duration(LONGEST))),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -139,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for bad in ["--peers=0", "--output=xml", "--log=a=b=c", "--timeout=1"] {
+        for bad in ["--peers=0", "--output=xml", "--log=a=b=c", "--timeout=1", "--timeout=9999years"] {
             assert!(parse(&[bad]).is_err(), "{bad}");
         }
         let refused = Program::try_parse_from(["scaletest", "--database-url=postgres://u@h/d?sslmode=require"]);

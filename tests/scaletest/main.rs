@@ -3,19 +3,24 @@
 //! [`run`] is what all runs have in common: a beginning, the phases of a [`scenario`], and a cleanup; [`record`] is what it
 //! leaves behind, on every way out. A subcommand is a scenario in a folder of its own.
 
+mod cleanup;
 mod common;
 mod coordinate;
-mod endings;
+mod deadline;
 mod files;
 mod identities;
 mod latencies;
+mod metrics;
+mod network;
 mod output;
 mod progress;
 mod record;
 mod report;
 mod run;
 mod scenario;
+mod signals;
 mod trace;
+mod traffic;
 mod who;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -24,7 +29,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::{common::Logging, coordinate::options::Coordinate, progress::Progress};
+use crate::{
+    cleanup::options::Cleanup, common::Logging, coordinate::options::Coordinate, progress::Progress,
+    traffic::options::Traffic,
+};
 
 /// Puts the load of many peers on the proxies of a tailnet, and checks what each of them was told.
 #[derive(Debug, Parser)]
@@ -37,18 +45,24 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     Coordinate(Coordinate),
+    Traffic(Traffic),
+    Cleanup(Cleanup),
 }
 
 impl Command {
     fn logging(&self) -> &Logging {
         match self {
             Self::Coordinate(options) => &options.common.logging,
+            Self::Traffic(options) => &options.common.logging,
+            Self::Cleanup(options) => &options.logging,
         }
     }
 
     async fn run(self, progress: Progress) -> Result<()> {
         match self {
             Self::Coordinate(options) => run::run(options, progress).await,
+            Self::Traffic(options) => run::run(options, progress).await,
+            Self::Cleanup(options) => cleanup::run(options, progress).await,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! What the phases of a run write down as they go, so that it is there when the run is cut off.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
 
 use crate::{
+    metrics::Metrics,
     report::{Ended, Failure, Phase, Report},
     scenario::Figures,
     who::Who,
@@ -16,6 +17,8 @@ use crate::{
 /// Shared by all runners.
 #[derive(Debug)]
 pub struct Record<F> {
+    /// For who looks on.
+    pub metrics: Arc<Metrics>,
     begun: Instant,
     max_failures: usize,
     inner: Mutex<Inner<F>>,
@@ -30,8 +33,9 @@ struct Inner<F> {
 
 impl<F: Figures> Record<F> {
     /// Of a run that begins.
-    pub fn new(report: Report<F>, max_failures: usize) -> Self {
-        Self { begun: Instant::now(), max_failures, inner: Mutex::new(Inner { report, phase: None }) }
+    pub fn new(report: Report<F>, max_failures: usize, metrics: Arc<Metrics>) -> Self {
+        report.show(&metrics);
+        Self { metrics, begun: Instant::now(), max_failures, inner: Mutex::new(Inner { report, phase: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<F>> {
@@ -55,11 +59,22 @@ impl<F: Figures> Record<F> {
         let mut inner = self.lock();
         inner.end_phase();
         inner.phase = Some((name, Instant::now()));
+        self.metrics.phase(name);
     }
 
     /// A websocket was opened.
     pub fn connected(&self, took: Duration) {
         self.note(|figures, phase| figures.connects().add(took, phase.elapsed()));
+        self.metrics.connect_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A runner passed.
+    pub fn pass(&self) {
+        self.write(|report| {
+            report.passed += 1;
+            report.unfinished = report.unfinished.saturating_sub(1);
+            report.show(&self.metrics);
+        });
     }
 
     /// A runner failed; `span` is that of `who`. The first ones are logged, too: the end of a long run may be far away.
@@ -70,6 +85,7 @@ impl<F: Figures> Record<F> {
         let failure = Failure { who, phase, after_seconds: self.begun.elapsed().as_secs_f64(), error };
         inner.report.failed += 1;
         inner.report.unfinished = inner.report.unfinished.saturating_sub(1);
+        inner.report.show(&self.metrics);
         let is_shown = inner.report.failures.len() < self.max_failures;
         if is_shown {
             inner.report.failures.push(failure.clone());
@@ -97,6 +113,7 @@ impl<F: Figures> Record<F> {
         self.write(|report| {
             report.passed += report.unfinished;
             report.unfinished = 0;
+            report.show(&self.metrics);
         });
     }
 

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{latencies::Latencies, scenario::Figures, who::Who};
+use crate::{latencies::Latencies, metrics::Metrics, scenario::Figures, who::Who};
 
 /// What happened, as far as the run came.
 #[derive(Debug, Serialize)]
@@ -118,6 +118,11 @@ impl<F> Report<F> {
     pub fn runners(&self) -> usize {
         self.passed + self.failed + self.unfinished
     }
+
+    /// Shows what became of them.
+    pub fn show(&self, metrics: &Metrics) {
+        metrics.runners(self.unfinished, self.passed, self.failed);
+    }
 }
 
 impl fmt::Display for Failure {
@@ -152,7 +157,7 @@ impl<F: Figures> fmt::Display for Report<F> {
 #[derive(Debug)]
 pub struct Summary<'a, F>(pub &'a Report<F>);
 
-impl<F> fmt::Display for Summary<'_, F> {
+impl<F: Figures> fmt::Display for Summary<'_, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { ended, passed, failed, unfinished, failures, phases, seconds, .. } = self.0;
         let ended = match ended {
@@ -167,6 +172,9 @@ impl<F> fmt::Display for Summary<'_, F> {
         }
         for (place, Phase { name, seconds }) in phases.iter().enumerate() {
             write!(f, "{}{name} {seconds:.1} s", if place == 0 { "\n  " } else { ", " })?;
+        }
+        if let Some(figures) = self.0.figures.in_short() {
+            write!(f, "\n  {figures}")?;
         }
         for failure in failures {
             write!(f, "\n  failure: {failure}")?;

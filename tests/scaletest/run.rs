@@ -5,17 +5,21 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use opentelemetry::KeyValue;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::{
     common::Common,
-    endings::Endings,
+    deadline::Deadline,
     files,
     identities::Identities,
+    metrics::Metrics,
+    network::Network,
     progress::Progress,
     record::Record,
     report::{Ended, Report, Summary},
     scenario::{Figures, Scenario},
+    signals::Signals,
     trace::Trace,
 };
 
@@ -30,6 +34,9 @@ pub struct Run<F> {
     pub identities: Identities,
     pub record: Arc<Record<F>>,
     pub progress: Progress,
+    pub deadline: Deadline,
+    /// All tasks of its peers, so that none is left when the figures are written.
+    pub tasks: TaskTracker,
     pub trace: Trace,
 }
 
@@ -47,25 +54,32 @@ impl<F: Figures> Run<F> {
 /// # Errors
 /// When a runner failed, or the run did not come to its end.
 pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
-    let Common { access, outputs, max_failures, timeout, seed, tracing, .. } = scenario.common();
-    let mut endings = Endings::new(*timeout)?;
+    let Common { access, outputs, max_failures, timeout, seed, metrics_listen, tracing, .. } = scenario.common();
+    let deadline = Deadline::new(*timeout);
+    let mut signals = Signals::new()?;
     // No larger, so that every reader of JSON gets it as it is.
     let seed = seed.unwrap_or_else(|| rand::random::<u32>().into());
-    let network = format!("scaletest-{seed}-{:08x}", rand::random::<u32>());
-    let attributes = vec![
-        KeyValue::new("tailnet.network", network.clone()),
-        KeyValue::new("tailnet.scaletest.seed", seed as i64),
-        KeyValue::new("tailnet.scaletest.peers", scenario.peers() as i64),
-    ];
-    let trace = Trace::begin(tracing, attributes)?;
-    let record = Arc::new(Record::new(report(&scenario, seed, &network), *max_failures));
+    let network = Network::new(seed);
+    let trace = Trace::begin(tracing, attributes(&scenario, seed, &network))?;
+    let metrics = Arc::new(Metrics::default());
+    let report = report(&scenario, seed, &network, &metrics);
+    let record = Arc::new(Record::new(report, *max_failures, Arc::clone(&metrics)));
+    progress.line(&format!("scaletest: {} peers in network {network}", scenario.peers()));
     let identities = Identities::new(access.database_url.clone(), network);
-    progress.line(&format!("scaletest: {} peers in network {}", scenario.peers(), identities.network()));
-    let run = Run { seed, identities, record, progress, trace };
+    let run = Run { seed, identities, record, progress, deadline, tasks: TaskTracker::new(), trace };
 
     let phases = async {
+        let mut serving = None;
+        if let Some(address) = *metrics_listen {
+            let (at, server) = metrics.serve(address).await?;
+            run.progress.line(&format!("metrics: http://{at}/metrics"));
+            serving = Some(server);
+        }
         files::make_room(scenario.peers(), scenario.files())?;
-        scenario.phases(&run).await
+        let alive = run.identities.connect().await?;
+        let outcome = scenario.phases(&run).await;
+        drop((serving, alive));
+        outcome
     }
     .instrument(run.trace.log_span());
     let (mut ended, mut outcome) = tokio::select! {
@@ -74,13 +88,13 @@ pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
             Ok(()) => (Ended::Passed, Ok(())),
             Err(error) => (Ended::Failed, Err(error)),
         },
-        ended = endings.next() => {
-            let what = if ended == Ended::Cancelled { "cancelled" } else { "stopped by --timeout" };
-            (ended, Err(anyhow!("{what} {}", run.record.how_far())))
-        }
+        () = signals.next() => (Ended::Cancelled, Err(anyhow!("cancelled {}", run.record.how_far()))),
+        () = run.deadline.passed() => (Ended::TimedOut, Err(anyhow!("stopped by --timeout {}", run.record.how_far()))),
     };
+    run.tasks.close();
+    run.tasks.wait().await;
     run.phase("cleanup", "cleanup", 1);
-    if let Err(error) = clean_up(&run.identities, &mut endings).await {
+    if let Err(error) = clean_up(&run.identities, &mut signals).await {
         let left = error.context(format!("the network {} is left: see --help", run.identities.network()));
         tracing::error!("{left:#}");
         if outcome.is_ok() {
@@ -106,16 +120,25 @@ pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
     outcome
 }
 
-fn report<S: Scenario>(scenario: &S, seed: u64, network: &str) -> Report<S::Figures> {
+/// What the trace says of the run.
+fn attributes<S: Scenario>(scenario: &S, seed: u64, network: &Network) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("tailnet.network", network.to_string()),
+        KeyValue::new("tailnet.scaletest.seed", seed as i64),
+        KeyValue::new("tailnet.scaletest.peers", scenario.peers() as i64),
+    ]
+}
+
+fn report<S: Scenario>(scenario: &S, seed: u64, network: &Network, metrics: &Metrics) -> Report<S::Figures> {
     Report {
         ended: Ended::Failed,
         error: None,
         seed,
-        network: network.to_owned(),
+        network: network.to_string(),
         pairs: scenario.common().peers as usize,
         peers: scenario.peers(),
         proxies: Vec::new(),
-        figures: scenario.figures(),
+        figures: scenario.figures(metrics),
         passed: 0,
         failed: 0,
         unfinished: scenario.runners(),
@@ -125,13 +148,13 @@ fn report<S: Scenario>(scenario: &S, seed: u64, network: &str) -> Report<S::Figu
     }
 }
 
-async fn clean_up(identities: &Identities, endings: &mut Endings) -> Result<()> {
+async fn clean_up(identities: &Identities, signals: &mut Signals) -> Result<()> {
     tokio::select! {
         done = timeout(CLEANUP_TIMEOUT, identities.remove()) => match done {
             Ok(done) => done.context("cannot clean up"),
             Err(_) => bail!("the cleanup took longer than {CLEANUP_TIMEOUT:?}"),
         },
         // A second one: the first ended the run.
-        () = endings.signal() => bail!("the cleanup was cancelled"),
+        () = signals.next() => bail!("the cleanup was cancelled"),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::{common::Common, report::Connects, run::Run};
+use crate::{common::Common, metrics::Metrics, report::Connects, run::Run};
 
 /// The part of a run between its beginning and its cleanup.
 pub trait Scenario: Send + Sync + 'static {
@@ -27,7 +27,7 @@ pub trait Scenario: Send + Sync + 'static {
     }
 
     /// The figures of a run that begins.
-    fn figures(&self) -> Self::Figures;
+    fn figures(&self, metrics: &Metrics) -> Self::Figures;
 
     /// Everything that the peers do. When this is dropped, they stop.
     ///
@@ -44,4 +44,9 @@ pub trait Figures: fmt::Display + Serialize + Send + 'static {
 
     /// How far a phase came that has taken `seconds` so far; None: there is no more to say than its name.
     fn how_far(&self, phase: &str, seconds: f64, pairs: usize) -> Option<String>;
+
+    /// What the summary says of it.
+    fn in_short(&self) -> Option<String> {
+        None
+    }
 }

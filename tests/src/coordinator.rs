@@ -1,5 +1,7 @@
 //! The websocket that a peer holds to a coordinator.
 
+use std::io;
+
 use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
@@ -66,6 +68,9 @@ pub enum ConnectError {
     /// The proxy selected another protocol.
     #[error("the proxy selected the subprotocol {0:?}, expected {SUBPROTOCOL:?}")]
     Subprotocol(Option<String>),
+    /// There is no connection, or it broke.
+    #[error("the proxy cannot be reached")]
+    Unreachable(#[source] io::Error),
     /// Anything else.
     #[error("cannot connect to the proxy")]
     Socket(#[source] Box<tungstenite::Error>),
@@ -111,6 +116,7 @@ impl Coordinator {
         let (socket, response) =
             connect_async_with_config(request, Some(config), false).await.map_err(|error| match error {
                 tungstenite::Error::Http(response) => ConnectError::Refused(response.status()),
+                tungstenite::Error::Io(error) => ConnectError::Unreachable(error),
                 other => ConnectError::Socket(Box::new(other)),
             })?;
         let selected = response.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());

@@ -17,14 +17,14 @@ use crate::{record::Record, report::Route, run::Run};
 /// Notes what should not have happened to any websocket.
 pub fn sockets(pairs: &mut [Pair], hub: Option<&mut Hub>, record: &Record<Coordination>) {
     for pair in pairs.iter_mut().filter(|pair| !pair.has_failed) {
-        let trouble = [End::Agent, End::Client]
-            .into_iter()
-            .find_map(|end| pair.end(end).trouble(|_| false).map(|trouble| (end, trouble)));
+        let trouble =
+            [End::Agent, End::Client].into_iter().find_map(|end| pair.trouble(end).map(|trouble| (end, trouble)));
         pair.passed(trouble.map_or(Ok(()), Err), record);
     }
     let Some(hub) = hub.filter(|hub| !hub.has_failed) else { return };
-    let failed: HashSet<Uuid> = pairs.iter().filter(|pair| pair.has_failed).map(|pair| pair.agent.id).collect();
-    if let Some(trouble) = hub.member.trouble(|agent| failed.contains(&agent)) {
+    let left = pairs.iter().filter(|pair| pair.has_failed || pair.has_left);
+    let left: HashSet<Uuid> = left.map(|pair| pair.agent.id).collect();
+    if let Some(trouble) = hub.member.trouble(|agent| left.contains(&agent)) {
         hub.has_failed = true;
         hub.member.fail(record, &trouble);
     }

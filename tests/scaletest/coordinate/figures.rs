@@ -16,6 +16,7 @@ pub struct Coordination {
     pub hub: bool,
     pub load: Loading,
     pub updates: Option<Updates>,
+    pub churn: Option<Churn>,
     pub check: Option<Check>,
 }
 
@@ -49,6 +50,26 @@ pub struct Updates {
     pub late_ms_max: f64,
 }
 
+/// The phase churn.
+#[derive(Debug, Serialize)]
+pub struct Churn {
+    pub per_second: f64,
+    pub for_seconds: f64,
+    pub due: u64,
+    pub goodbyes: u64,
+    /// Websockets that were closed without a goodbye.
+    pub vanished: u64,
+    pub tunnels_closed: u64,
+    /// Those of all these after which the peer and its partner were told all that they must be told.
+    pub right_again: u64,
+    /// Each connect, with its check of the token.
+    pub reconnect_ms: Latencies,
+    /// From the moment that it was due to leave until the last of what must be told.
+    pub right_again_ms: Latencies,
+    /// The most that a peer left later than it was due: it may have been away still.
+    pub late_ms_max: f64,
+}
+
 /// The phase check.
 #[derive(Debug, Serialize)]
 pub struct Check {
@@ -68,7 +89,7 @@ impl Coordination {
             last_right_view_seconds: 0.0,
             right_view_ms: Latencies::default(),
         };
-        Self { hub: options.hub, load, updates: None, check: None }
+        Self { hub: options.hub, load, updates: None, churn: None, check: None }
     }
 }
 
@@ -78,11 +99,13 @@ impl Figures for Coordination {
     }
 
     fn how_far(&self, phase: &str, seconds: f64, pairs: usize) -> Option<String> {
-        match (phase, &self.updates) {
-            ("load", _) => Some(format!("with {} of {pairs} pairs right", self.load.pairs_right)),
-            ("updates", Some(updates)) => Some(format!("after {seconds:.1} s of {:.1} s", updates.for_seconds)),
-            _ => None,
-        }
+        let span = match phase {
+            "load" => return Some(format!("with {} of {pairs} pairs right", self.load.pairs_right)),
+            "updates" => self.updates.as_ref()?.for_seconds,
+            "churn" => self.churn.as_ref()?.for_seconds,
+            _ => return None,
+        };
+        Some(format!("after {seconds:.1} s of {span:.1} s"))
     }
 }
 
@@ -99,6 +122,11 @@ impl Record<Coordination> {
     /// The hub was told the last that it must be told.
     pub fn hub_met(&self) {
         self.note(|figures, phase| figures.load.last_right_view(phase.elapsed()));
+    }
+
+    /// The phase churn, if it has begun.
+    pub fn churn(&self, change: impl FnOnce(&mut Churn)) {
+        self.note(|figures, _| figures.churn.as_mut().map(change));
     }
 
     /// The phase updates, if it has begun.
@@ -128,6 +156,17 @@ impl fmt::Display for Coordination {
             )?;
             writeln!(f, "  due to heard {latency_ms}")?;
             writeln!(f, "  sent late    max {late_ms_max:.1} ms")?;
+        }
+        if let Some(churn) = &self.churn {
+            let Churn { per_second, for_seconds, due, goodbyes, vanished, tunnels_closed, right_again, .. } = churn;
+            writeln!(
+                f,
+                "churn    {per_second} a second for {for_seconds} s: {due} due, {goodbyes} goodbyes, {vanished} vanished, \
+                 {tunnels_closed} tunnels closed, {right_again} right again"
+            )?;
+            writeln!(f, "  reconnect    {}", churn.reconnect_ms)?;
+            writeln!(f, "  right again  {}", churn.right_again_ms)?;
+            writeln!(f, "  left late    max {:.1} ms", churn.late_ms_max)?;
         }
         if let Some(Check { peers, words, seconds }) = &self.check {
             writeln!(f, "check    {peers} peers agree with the tables in {words} views, after {seconds:.2} s")?;

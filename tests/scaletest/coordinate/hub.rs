@@ -10,7 +10,10 @@ use tailnet_tests::harness::TestIdentity;
 use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
-use super::{figures::Coordination, member::Member};
+use super::{
+    figures::Coordination,
+    member::{Member, News},
+};
 use crate::{record::Record, trace::Trace};
 
 /// A runner of its own.
@@ -26,9 +29,11 @@ impl Hub {
     pub fn new(identity: TestIdentity, url: &str, trace: &Trace) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
         let member = Member::new(identity, None, url, trace);
-        member.hear(move |of, _, _: Instant| {
-            // The hub may be gone.
-            let _ = sender.send(of);
+        member.hear(move |of, news, _: Instant| {
+            if let News::Node(_) = news {
+                // The hub may be gone.
+                let _ = sender.send(of);
+            }
         });
         Self { member, has_failed: false, told }
     }
@@ -39,7 +44,7 @@ impl Hub {
     /// When that takes longer than `patience`, or goes wrong.
     pub async fn open(&mut self, agents: &[Uuid], patience: Duration, record: &Record<Coordination>) -> Result<()> {
         let opening = async {
-            self.member.connect(patience, record).await?;
+            record.connected(self.member.connect(patience).await?);
             self.member.peer.announce(1).await;
             for agent in agents {
                 self.member.peer.open(*agent).await;

@@ -7,6 +7,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{figures::Coordination, hub::Hub, options::Coordinate, pair::Pair};
@@ -17,12 +18,12 @@ pub async fn run(
     pairs: Vec<Pair>,
     hub: Option<&mut Hub>,
     options: &Coordinate,
-    Run { record, progress, .. }: &Run<Coordination>,
+    Run { record, progress, tasks, .. }: &Run<Coordination>,
 ) -> Vec<Pair> {
     let (patience, begun) = (options.common.job_timeout, Instant::now());
     let permits = Arc::new(Semaphore::new(options.common.permits()));
     let agents: Vec<Uuid> = pairs.iter().map(|pair| pair.agent.id).collect();
-    let loading = each(pairs, |mut pair| {
+    let loading = each(pairs, tasks, |mut pair| {
         let (record, progress, permits) = (Arc::clone(record), progress.clone(), Arc::clone(&permits));
         let start = begun + options.start_of(pair.number);
         async move {
@@ -52,15 +53,15 @@ pub async fn run(
 }
 
 /// Lets all pairs work side by side. When this is dropped, they stop.
-pub async fn each<F>(pairs: Vec<Pair>, work: impl Fn(Pair) -> F) -> Vec<Pair>
+pub async fn each<T, F>(pairs: Vec<T>, tasks: &TaskTracker, work: impl Fn(T) -> F) -> Vec<Pair>
 where
     F: Future<Output = Pair> + Send + 'static,
 {
-    let mut tasks = JoinSet::new();
+    let mut working = JoinSet::new();
     for pair in pairs {
-        tasks.spawn(work(pair));
+        working.spawn(tasks.track_future(work(pair)));
     }
-    let mut pairs = tasks.join_all().await;
+    let mut pairs = working.join_all().await;
     pairs.sort_unstable_by_key(|pair| pair.number);
     pairs
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use futures_util::FutureExt as _;
 use tailnet_tests::{
     harness::{
         LightPeer, TestIdentity,
@@ -33,6 +34,15 @@ pub struct Member {
     door: Door,
 }
 
+/// What is told of another peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// That it has a node of this version.
+    Node(u64),
+    /// That it has left, or that there is no tunnel any more.
+    Disconnected,
+}
+
 impl Member {
     /// One that is not connected. Without a pair it is the hub.
     pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str, trace: &Trace) -> Self {
@@ -47,13 +57,16 @@ impl Member {
         &self.door.url
     }
 
-    /// Calls `heard` with the version of each node that it is told.
-    pub fn hear(&self, heard: impl Fn(Uuid, u64, Instant) + Send + 'static) {
+    /// Calls `heard` with what it is told.
+    pub fn hear(&self, heard: impl Fn(Uuid, News, Instant) + Send + 'static) {
         let hook = move |update: &Update| {
             let version = update.node.as_ref().and_then(|node| node["id"].as_u64());
-            if let (Kind::Node, Some(version)) = (update.kind, version) {
-                heard(update.id, version, Instant::now());
-            }
+            let news = match (update.kind, version) {
+                (Kind::Node, Some(version)) => News::Node(version),
+                (Kind::Disconnected, _) => News::Disconnected,
+                _ => return,
+            };
+            heard(update.id, news, Instant::now());
         };
         self.peer.account().received.hook = Some(Hook(Box::new(hook)));
     }
@@ -63,19 +76,29 @@ impl Member {
         self.peer.account().received.hook = None;
     }
 
-    /// Opens its websocket.
+    /// Opens its websocket; returns how long that took.
     ///
     /// # Errors
     /// When the proxy does not let it in.
-    pub async fn connect(&mut self, patience: Duration, record: &Record<Coordination>) -> Result<()> {
+    pub async fn connect(&mut self, patience: Duration) -> Result<Duration> {
         let begun = Instant::now();
         self.peer.traceparent = self.trace.connects(&self.door.url);
         let connecting = self.peer.connect_within(&self.door, patience).instrument(self.span.clone());
         connecting.await.with_context(|| format!("cannot connect to {}", self.door.url))?;
-        record.connected(begun.elapsed());
         self.trace.connected();
         self.span.in_scope(|| tracing::debug!(proxy = self.door.url, "connected"));
-        Ok(())
+        Ok(begun.elapsed())
+    }
+
+    /// Ends its websocket, with a goodbye or without a word.
+    pub async fn leave(&mut self, says_goodbye: bool) {
+        match says_goodbye {
+            true => self.peer.disconnect().await,
+            false => self.peer.vanish().await,
+        }
+        // That it is closed is no news.
+        let _ = self.peer.watched().closed.notified().now_or_never();
+        self.span.in_scope(|| tracing::debug!(says_goodbye, "left"));
     }
 
     /// Returns when the proxy closes its websocket.

@@ -1,6 +1,8 @@
 //! `coordinate`: pairs meet, change, and are compared with the tables.
 
 mod check;
+mod churn;
+mod departure;
 mod figures;
 mod hub;
 mod load;
@@ -18,7 +20,7 @@ use self::{
     options::{Coordinate, Load},
     pair::Pair,
 };
-use crate::{common::Common, run::Run, scenario::Scenario};
+use crate::{common::Common, metrics::Metrics, run::Run, scenario::Scenario};
 
 impl Scenario for Coordinate {
     type Figures = Coordination;
@@ -35,7 +37,7 @@ impl Scenario for Coordinate {
         self.common.peers as usize + usize::from(self.hub)
     }
 
-    fn figures(&self) -> Coordination {
+    fn figures(&self, _: &Metrics) -> Coordination {
         Coordination::new(self)
     }
 
@@ -61,6 +63,11 @@ impl Scenario for Coordinate {
             let text = format!("updates: {} a second for {span}", self.updates_per_second);
             run.phase("updates", &text, updates::due(self));
             pairs = updates::run(pairs, self, run).await;
+        }
+        if record.no_failures().is_ok() && churn::due(self) > 0 {
+            let span = humantime::format_duration(self.churn_for);
+            run.phase("churn", &format!("churn: {} a second for {span}", self.churn), churn::due(self));
+            pairs = churn::run(pairs, self, run).await;
         }
 
         run.phase("check", "check", 1);

@@ -5,20 +5,24 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::common::Common;
+use crate::common::{Common, time};
+
+/// Of the options that others do not have.
+const HEADING: &str = "What the peers do";
 
 /// Connects pairs of an agent and a client to proxies, lets them meet, and measures how updates of nodes travel
 ///
 /// Each pair has its two ends on different proxies, if there are two. Agent and client announce their nodes, the client
 /// opens the tunnel, and each must be told the other's node. Then agents change their nodes at a steady rate, and each
-/// change is timed from the moment that it was due until it arrives on the client's websocket. At the end what every peer
-/// was told is compared with the tables, and all websockets must be open still.
+/// change is timed from the moment that it was due until it arrives on the client's websocket. Then peers leave and come
+/// back at the rate --churn, which is timed until all that a peer and its partner must be told was told. At the end what every peer
+/// was told is compared with the tables, for which the peers and tunnels of all networks are read, some times; and all
+/// websockets must be open still.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
 What it makes: one network, scaletest-SEED-RANDOM, with the identities and grants of this run; nothing else is touched. \
 What it leaves: nothing, if the user of --database-url is a superuser. Otherwise the network and its identities, which \
-are revoked: no function removes those. A run that was killed leaves identities whose tokens nobody knows any more; \
-with SELECT tailnet.revoke_peer(peer_id) FROM tailnet.identities WHERE network = 'scaletest-…' they are revoked.
+are revoked: no function removes those. What a run leaves that was killed is removed by tailnet-scaletest cleanup.
 
 What is printed: log lines, and at the end a summary, to stderr; the figures as --output says. \
 The exit code is 0 only when every runner passed.
@@ -31,25 +35,38 @@ pub struct Coordinate {
     pub common: Common,
 
     /// One hub besides, with tunnels to all agents
-    #[arg(long, env = "TAILNET_SCALETEST_HUB")]
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_HUB")]
     pub hub: bool,
 
     /// How the pairs come: all at once, or evenly spread over --ramp-time
-    #[arg(long, env = "TAILNET_SCALETEST_LOAD", value_name = "HOW", default_value = "storm")]
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_LOAD", value_name = "HOW", default_value = "storm")]
     pub load: Load,
 
     /// Over how long a ramp spreads the pairs
-    #[arg(long, env = "TAILNET_SCALETEST_RAMP_TIME", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_RAMP_TIME", value_name = "TIME", default_value = "30s", value_parser = time)]
     pub ramp_time: Duration,
 
     /// Changes of nodes a second, of all agents together, in random order; 0: none. They are due at this rate whether or
     /// not the ones before have arrived
-    #[arg(long, env = "TAILNET_SCALETEST_UPDATES_PER_SECOND", value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_UPDATES_PER_SECOND", value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     pub updates_per_second: f64,
 
     /// For how long nodes change
-    #[arg(long = "for", env = "TAILNET_SCALETEST_FOR", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = HEADING, long = "for", env = "TAILNET_SCALETEST_FOR", value_name = "TIME", default_value = "10s", value_parser = time)]
     pub span: Duration,
+
+    /// Peers that leave and come back a second, of all agents and clients together, in random order; 0: none. It happens
+    /// after the changes of nodes, and each comes back at once, with another node
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_CHURN", value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
+    pub churn: f64,
+
+    /// For how long peers leave and come back
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_CHURN_FOR", value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub churn_for: Duration,
+
+    /// In which ways, each as often as the others
+    #[arg(help_heading = HEADING, long, env = "TAILNET_SCALETEST_CHURN_BY", value_name = "WAYS", value_delimiter = ',', default_value = "goodbye,vanish,tunnel")]
+    pub churn_by: Vec<Way>,
 }
 
 /// How the pairs come.
@@ -60,6 +77,17 @@ pub enum Load {
     Storm,
     /// One after the other, evenly spread
     Ramp,
+}
+
+/// How a peer leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Way {
+    /// Says goodbye
+    Goodbye,
+    /// Closes its websocket without a word
+    Vanish,
+    /// Stays, but a client closes its tunnel and opens it again
+    Tunnel,
 }
 
 impl Coordinate {
@@ -108,7 +136,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for bad in ["--updates-per-second=-1", "--updates-per-second=NaN", "--load=flood"] {
+        for bad in
+            ["--updates-per-second=-1", "--updates-per-second=NaN", "--load=flood", "--churn=x", "--churn-by=fire"]
+        {
             assert!(parse(&[bad]).is_err(), "{bad}");
         }
     }

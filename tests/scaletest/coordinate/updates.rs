@@ -25,7 +25,7 @@ pub fn due(options: &Coordinate) -> u64 {
 pub async fn run(
     pairs: Vec<Pair>,
     options: &Coordinate,
-    Run { seed, record, progress, .. }: &Run<Coordination>,
+    Run { seed, record, progress, tasks, .. }: &Run<Coordination>,
 ) -> Vec<Pair> {
     let patience = options.common.job_timeout;
     let mut senders: Vec<_> = pairs.iter().map(Pair::sender).collect();
@@ -42,7 +42,7 @@ pub async fn run(
             late_ms_max: 0.0,
         });
     });
-    let updating = each(pairs, |mut pair| {
+    let updating = each(pairs, tasks, |mut pair| {
         let record = Arc::clone(record);
         async move {
             let outcome = pair.update(patience, &record).await;

@@ -16,7 +16,6 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_tungstenite::tungstenite;
 use uuid::Uuid;
 
 use super::{
@@ -93,8 +92,11 @@ impl Watched {
 
 /// Whether the token was sent: then the proxy may open a session whose peer is gone.
 fn may_be_served(error: &ConnectError) -> bool {
-    let ConnectError::Socket(error) = error else { return false };
-    !matches!(&**error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused)
+    match error {
+        ConnectError::Unreachable(error) => error.kind() != ErrorKind::ConnectionRefused,
+        ConnectError::Socket(_) => true,
+        ConnectError::Url(_) | ConnectError::Refused(_) | ConnectError::Subprotocol(_) => false,
+    }
 }
 
 impl LightPeer {
