@@ -23,7 +23,7 @@
 //!   [`reporter`]: the roles
 //! - [`store`]: the SQL functions, named nowhere else; [`database`]: how connections are made
 //!
-//! Process: [`config`], [`run`], [`metrics`], [`backoff`], [`chain`].
+//! Process: [`config`], [`run`], [`metrics`], [`traces`] (of connections, each a [`trace`]), [`backoff`], [`chain`].
 
 pub mod auth;
 pub mod backoff;
@@ -57,6 +57,8 @@ pub mod session;
 pub mod shedder;
 pub mod store;
 pub mod told;
+pub mod trace;
+pub mod traces;
 pub mod tunneler;
 pub mod upgrade;
 pub mod wishes;

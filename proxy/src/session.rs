@@ -26,6 +26,7 @@ use crate::{
     hub::{Hub, Joined},
     id::{Identity, SessionId},
     outbox::{Delivery, Outbox},
+    trace::Closing,
     upgrade::Socket,
     wishes::Wish,
 };
@@ -56,7 +57,10 @@ pub async fn run(socket: Socket, hub: Arc<Hub>, identity: Identity, options: Opt
     let mut session = match hub.join(identity.id) {
         Some(joined) => Session::new(socket, hub, identity, joined, options),
         // A newer session of its peer is here already.
-        None => return Box::pin(close(socket, Close::Superseded, options.ping_interval)).await,
+        None => {
+            hub.end_trace(identity.id, Closing::Closed(Close::Superseded));
+            return Box::pin(close(socket, Close::Superseded, options.ping_interval)).await;
+        }
     };
     let Err(end) = session.serve().await;
     Box::pin(session.end(end)).await;
@@ -96,6 +100,16 @@ enum End {
     Fault(Fault),
 }
 
+impl End {
+    fn closing(&self) -> Closing {
+        match self {
+            Self::Gone => Closing::Gone,
+            Self::Silent => Closing::Silent,
+            Self::Closed(close) | Self::Fault(Fault { close, .. }) => Closing::Closed(*close),
+        }
+    }
+}
+
 impl Session {
     /// A session that has joined the hub.
     fn new(socket: Socket, hub: Arc<Hub>, identity: Identity, joined: Joined, options: Options) -> Self {
@@ -110,9 +124,10 @@ impl Session {
     }
 
     async fn end(mut self, end: End) {
-        tracing::debug!(id = %self.id, ?end, "session ended");
+        tracing::debug!(id = %self.id, trace_id = self.hub.traces.id(self.id), ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);
+        self.end_trace(&end);
         // Who was superseded is connected all the same; who never attached was never connected.
         if self.connected && !matches!(end, End::Closed(Close::Superseded)) {
             self.beat(Heartbeat::gone());
@@ -240,6 +255,7 @@ impl Session {
             self.write(Message::text(frame::acknowledged(&delivery.acknowledged))).await?;
         }
         for error in &delivery.errors {
+            self.hub.traces.error(self.id, error);
             self.write(Message::text(frame::error(error))).await?;
         }
         delivery.close.map_or(Ok(()), |reason| Err(End::Closed(reason)))
@@ -250,6 +266,13 @@ impl Session {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),
         }
+    }
+
+    fn end_trace(&self, end: &End) {
+        if let End::Fault(fault) = end {
+            self.hub.traces.error(self.id, &fault.error);
+        }
+        self.hub.end_trace(self.id, end.closing());
     }
 
     /// Only the connections of agents are kept.

@@ -12,6 +12,7 @@ use crate::{
     chain::Chain,
     database::Database,
     hub::Hub,
+    id::SessionId,
     store::{Store, StoreError},
 };
 
@@ -26,6 +27,11 @@ pub trait Role: Send + 'static {
     /// Whether a call counts only under the current registration. Others need none, and do no harm when they are
     /// committed late or twice.
     const FENCED: bool = true;
+
+    /// Whose request it is and what it does, for traces; None: it is no request of a connection.
+    fn traced(_: &Self::Key, _: &Self::Request) -> Option<(SessionId, &'static str)> {
+        None
+    }
 
     /// Where its requests wait.
     fn batcher(hub: &Hub) -> &Batcher<Self::Key, Self::Request>;
@@ -110,11 +116,13 @@ impl<R: Role + Sync> Worker<R> {
     async fn call(&mut self, registration: Uuid, batch: Vec<(R::Key, R::Request)>) {
         let hub = Arc::clone(&self.shop.hub);
         let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
+        let mut carried = hub.traces.carry::<R>(&batch);
         let begun = Instant::now();
         let outcome = match connect::<R>(&mut self.store, &self.shop.database).await {
             Ok(store) => self.role.run(&hub, store, registration, batch).await,
             Err(error) => Outcome { failed: batch, errors: vec![error] },
         };
+        carried.end::<R>(&outcome);
         hub.metrics.batch(R::NAME, keys.len(), outcome.errors.is_empty(), begun.elapsed());
         for error in &outcome.errors {
             tracing::warn!(role = R::NAME, error = %Chain(error), "call failed");
@@ -131,6 +139,7 @@ impl<R: Role + Sync> Worker<R> {
             }
         }
         R::batcher(&hub).finish(keys, outcome.failed);
+        hub.settle(carried);
         if outcome.errors.is_empty() {
             self.backoff.reset();
         } else {

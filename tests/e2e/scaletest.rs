@@ -3,7 +3,7 @@
 mod churn;
 mod cleanup;
 mod metrics;
-mod program;
+pub mod program;
 mod traffic;
 
 use std::env;
@@ -16,14 +16,14 @@ use uuid::Uuid;
 use self::program::Running;
 
 /// The superuser's URL of the database of a test.
-fn superuser(stack: &Stack) -> Result<String> {
+pub fn superuser(stack: &Stack) -> Result<String> {
     let config = stack.database().superuser();
     let password = String::from_utf8(config.get_password().context("the superuser has a password")?.to_vec())?;
     let user = config.get_user().context("the superuser has a name")?;
     Ok(format!("postgres://{user}:{password}@{}/{}", stack.database().address()?, stack.database().name()))
 }
 
-fn urls(stack: &Stack) -> Vec<String> {
+pub fn urls(stack: &Stack) -> Vec<String> {
     stack.proxies().iter().map(Proxy::url).collect()
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
-use crate::output::Output;
+use crate::{output::Output, trace::Tracing};
 
 /// Sums of these are times that the clock knows.
 const LONGEST: Duration = Duration::from_secs(1000 * 24 * 60 * 60);
@@ -77,6 +77,9 @@ pub struct Common {
     /// printed [default: nowhere]
     #[arg(long, env = "TAILNET_SCALETEST_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub tracing: Tracing,
 
     #[command(flatten)]
     pub logging: Logging,

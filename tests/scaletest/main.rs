@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod scenario;
 mod signals;
+mod trace;
 mod traffic;
 mod who;
 

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
+use opentelemetry::KeyValue;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::{
     common::Common,
@@ -18,6 +20,7 @@ use crate::{
     report::{Ended, Report, Summary},
     scenario::{Figures, Scenario},
     signals::Signals,
+    trace::Trace,
 };
 
 /// How long the cleanup may take: Postgres may be what the run has brought down.
@@ -34,12 +37,14 @@ pub struct Run<F> {
     pub deadline: Deadline,
     /// All tasks of its peers, so that none is left when the figures are written.
     pub tasks: TaskTracker,
+    pub trace: Trace,
 }
 
 impl<F: Figures> Run<F> {
     /// A phase of so many steps begins; `text` says more than its name.
     pub fn phase(&self, name: &'static str, text: &str, steps: u64) {
         self.record.phase(name);
+        self.trace.phase(name);
         self.progress.phase(text, steps);
     }
 }
@@ -49,18 +54,19 @@ impl<F: Figures> Run<F> {
 /// # Errors
 /// When a runner failed, or the run did not come to its end.
 pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
-    let Common { access, outputs, max_failures, timeout, seed, metrics_listen, .. } = scenario.common();
+    let Common { access, outputs, max_failures, timeout, seed, metrics_listen, tracing, .. } = scenario.common();
     let deadline = Deadline::new(*timeout);
     let mut signals = Signals::new()?;
     // No larger, so that every reader of JSON gets it as it is.
     let seed = seed.unwrap_or_else(|| rand::random::<u32>().into());
     let network = Network::new(seed);
+    let trace = Trace::begin(tracing, attributes(&scenario, seed, &network))?;
     let metrics = Arc::new(Metrics::default());
     let report = report(&scenario, seed, &network, &metrics);
     let record = Arc::new(Record::new(report, *max_failures, Arc::clone(&metrics)));
     progress.line(&format!("scaletest: {} peers in network {network}", scenario.peers()));
     let identities = Identities::new(access.database_url.clone(), network);
-    let run = Run { seed, identities, record, progress, deadline, tasks: TaskTracker::new() };
+    let run = Run { seed, identities, record, progress, deadline, tasks: TaskTracker::new(), trace };
 
     let phases = async {
         let mut serving = None;
@@ -74,7 +80,8 @@ pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
         let outcome = scenario.phases(&run).await;
         drop((serving, alive));
         outcome
-    };
+    }
+    .instrument(run.trace.log_span());
     let (mut ended, mut outcome) = tokio::select! {
         // What is dropped ends its tasks.
         done = phases => match done {
@@ -109,7 +116,17 @@ pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
             }
         }
     });
+    run.trace.finish(outcome.as_ref().err().map(|error| format!("{error:#}"))).await;
     outcome
+}
+
+/// What the trace says of the run.
+fn attributes<S: Scenario>(scenario: &S, seed: u64, network: &Network) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("tailnet.network", network.to_string()),
+        KeyValue::new("tailnet.scaletest.seed", seed as i64),
+        KeyValue::new("tailnet.scaletest.peers", scenario.peers() as i64),
+    ]
 }
 
 fn report<S: Scenario>(scenario: &S, seed: u64, network: &Network, metrics: &Metrics) -> Report<S::Figures> {

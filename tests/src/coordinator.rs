@@ -33,17 +33,26 @@ pub struct Credentials {
     pub bearer: Option<String>,
     /// What is offered as `Sec-WebSocket-Protocol`.
     pub subprotocols: Vec<String>,
+    /// Sent as `traceparent`: the span that the connection belongs to.
+    pub traceparent: Option<String>,
 }
 
 impl Credentials {
     /// As programs do it: the token in the header.
     pub fn header(token: &str) -> Self {
-        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()] }
+        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()], traceparent: None }
     }
 
     /// As browsers do it, which cannot set a header: the token as a subprotocol.
     pub fn subprotocol(token: &str) -> Self {
-        Self { bearer: None, subprotocols: vec![SUBPROTOCOL.to_owned(), format!("bearer.{token}")] }
+        let subprotocols = vec![SUBPROTOCOL.to_owned(), format!("bearer.{token}")];
+        Self { bearer: None, subprotocols, traceparent: None }
+    }
+
+    /// The same, and the connection belongs to this span.
+    #[must_use]
+    pub fn traced(self, traceparent: Option<String>) -> Self {
+        Self { traceparent, ..self }
     }
 }
 
@@ -96,6 +105,9 @@ impl Coordinator {
         let mut request = ClientRequestBuilder::new(uri);
         if let Some(token) = &credentials.bearer {
             request = request.with_header("Authorization", format!("Bearer {token}"));
+        }
+        if let Some(traceparent) = &credentials.traceparent {
+            request = request.with_header("traceparent", traceparent);
         }
         for protocol in &credentials.subprotocols {
             request = request.with_sub_protocol(protocol);

@@ -14,7 +14,7 @@ use super::{
     figures::Coordination,
     member::{Member, News},
 };
-use crate::record::Record;
+use crate::{record::Record, trace::Trace};
 
 /// A runner of its own.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ pub struct Hub {
 
 impl Hub {
     /// One that is not connected.
-    pub fn new(identity: TestIdentity, url: &str) -> Self {
+    pub fn new(identity: TestIdentity, url: &str, trace: &Trace) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
-        let member = Member::new(identity, None, url);
+        let member = Member::new(identity, None, url, trace);
         member.hear(move |of, news, _: Instant| {
             if let News::Node(_) = news {
                 // The hub may be gone.

@@ -16,7 +16,11 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::figures::Coordination;
-use crate::{record::Record, who::Who};
+use crate::{
+    record::Record,
+    trace::{Runner, Trace},
+    who::Who,
+};
 
 /// A peer, its proxy, and what its log lines begin with.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub struct Member {
     pub id: Uuid,
     /// Says who it is.
     pub span: tracing::Span,
+    trace: Runner,
     pair: Option<usize>,
     door: Door,
 }
@@ -40,10 +45,11 @@ pub enum News {
 
 impl Member {
     /// One that is not connected. Without a pair it is the hub.
-    pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str) -> Self {
-        let (id, span) = (identity.id, Who::new(&identity, pair).span());
+    pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str, trace: &Trace) -> Self {
+        let who = Who::new(&identity, pair);
+        let (id, span, trace) = (who.peer, who.span(), trace.runner(&who));
         let door = Door { name: url.to_owned(), url: url.to_owned() };
-        Self { peer: LightPeer::new(identity), id, span, pair, door }
+        Self { peer: LightPeer::new(identity), id, span, trace, pair, door }
     }
 
     /// What it connects to.
@@ -76,8 +82,10 @@ impl Member {
     /// When the proxy does not let it in.
     pub async fn connect(&mut self, patience: Duration) -> Result<Duration> {
         let begun = Instant::now();
+        self.peer.traceparent = self.trace.connects(&self.door.url);
         let connecting = self.peer.connect_within(&self.door, patience).instrument(self.span.clone());
         connecting.await.with_context(|| format!("cannot connect to {}", self.door.url))?;
+        self.trace.connected();
         self.span.in_scope(|| tracing::debug!(proxy = self.door.url, "connected"));
         Ok(begun.elapsed())
     }
@@ -119,6 +127,7 @@ impl Member {
     /// Notes a failure of it.
     pub fn fail(&self, record: &Record<Coordination>, error: &anyhow::Error) {
         let who = Who::new(&self.peer.account().identity, self.pair);
+        self.trace.failed(error);
         record.fail(who, &self.span, error);
     }
 }

@@ -42,15 +42,15 @@ impl Scenario for Coordinate {
     }
 
     async fn phases(&self, run: &Run<Coordination>) -> Result<()> {
-        let Run { identities, record, .. } = run;
+        let Run { identities, record, trace, .. } = run;
         run.phase("identities", "identities", 1);
         let coordinators = identities.coordinators().await?;
         let made = identities.make(self.common.peers as usize, self.hub).await?;
-        let mut hub = made.hub.map(|identity| Hub::new(identity, &self.common.proxies[0]));
+        let mut hub = made.hub.map(|identity| Hub::new(identity, &self.common.proxies[0], trace));
         let hub_id = hub.as_ref().map(|hub| hub.member.id);
         let pairs = made.pairs.into_iter().enumerate();
         let mut pairs: Vec<Pair> =
-            pairs.map(|(number, ends)| Pair::new(number, ends, self.common.urls(number), hub_id)).collect();
+            pairs.map(|(number, ends)| Pair::new(number, ends, self.common.urls(number), hub_id, trace)).collect();
 
         let how = match self.load {
             Load::Storm => "all at once".to_owned(),
@@ -86,9 +86,9 @@ impl Scenario for Coordinate {
 
         run.phase("goodbye", "goodbye", 1);
         let mut leaving = JoinSet::new();
-        for member in pairs.into_iter().flat_map(|pair| [pair.agent, pair.client]).chain(hub.map(|hub| hub.member)) {
-            let mut peer = member.peer;
-            leaving.spawn(async move { peer.disconnect().await });
+        for mut member in pairs.into_iter().flat_map(|pair| [pair.agent, pair.client]).chain(hub.map(|hub| hub.member))
+        {
+            leaving.spawn(async move { member.peer.disconnect().await });
         }
         leaving.join_all().await;
         checked

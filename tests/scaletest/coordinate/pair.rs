@@ -17,7 +17,7 @@ use super::{
     figures::Coordination,
     member::{Member, News},
 };
-use crate::record::Record;
+use crate::{record::Record, trace::Trace};
 
 /// A runner: both ends, and what happens to them.
 #[derive(Debug)]
@@ -69,11 +69,11 @@ impl End {
 
 impl Pair {
     /// One that is not connected, with the ends on these proxies. A hub has a tunnel to the agent, if there is one.
-    pub fn new(number: usize, ends: [TestIdentity; 2], urls: [&str; 2], hub: Option<Uuid>) -> Self {
+    pub fn new(number: usize, ends: [TestIdentity; 2], urls: [&str; 2], hub: Option<Uuid>, trace: &Trace) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let [agent, client] = ends;
-        let agent = Member::new(agent, Some(number), urls[0]);
-        let client = Member::new(client, Some(number), urls[1]);
+        let agent = Member::new(agent, Some(number), urls[0], trace);
+        let client = Member::new(client, Some(number), urls[1], trace);
         for (end, member) in [(End::Agent, &agent), (End::Client, &client)] {
             let sender = sender.clone();
             member.hear(move |of, news, at| {

@@ -51,7 +51,7 @@ impl Scenario for Traffic {
     }
 
     async fn phases(&self, run: &Run<Flow>) -> Result<()> {
-        let Run { identities, record, progress, .. } = run;
+        let Run { identities, record, progress, trace, .. } = run;
         run.phase("identities", "identities", 1);
         let made = identities.make(self.runners(), false).await?.pairs;
         let places: Vec<(Uuid, &str)> = (0..)
@@ -74,7 +74,7 @@ impl Scenario for Traffic {
         let (loading, mut loaded) = mpsc::channel(1);
         let mut pairs = JoinSet::new();
         for (number, ends) in made.into_iter().enumerate() {
-            let pair = Pair::new(number, ends, self.common.urls(number), &agents, &clients);
+            let pair = Pair::new(number, ends, self.common.urls(number), &agents, &clients, trace);
             let loading = Loading::new(progress, &loading);
             pairs.spawn(run.tasks.track_future(pair.run(Arc::clone(&shared), loading)));
         }

@@ -19,7 +19,13 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{figures::Flow, tally::Tally};
-use crate::{metrics::Bytes, progress::Progress, record::Record, who::Who};
+use crate::{
+    metrics::Bytes,
+    progress::Progress,
+    record::Record,
+    trace::{Runner, Trace},
+    who::Who,
+};
 
 /// A runner.
 pub struct Pair {
@@ -33,6 +39,7 @@ struct End {
     identity: Identity,
     who: Who,
     span: tracing::Span,
+    trace: Runner,
     tally: Tally,
 }
 
@@ -75,10 +82,17 @@ impl Drop for Loading {
 
 impl Pair {
     /// One that is not connected, with the ends on these proxies.
-    pub fn new(number: usize, ends: [TestIdentity; 2], urls: [&str; 2], agents: &Bytes, clients: &Bytes) -> Self {
+    pub fn new(
+        number: usize,
+        ends: [TestIdentity; 2],
+        urls: [&str; 2],
+        agents: &Bytes,
+        clients: &Bytes,
+        trace: &Trace,
+    ) -> Self {
         let [agent, client] = ends;
-        let agent = End::new(agent, number, urls[0], agents);
-        let client = End::new(client, number, urls[1], clients);
+        let agent = End::new(agent, number, urls[0], agents, trace);
+        let client = End::new(client, number, urls[1], clients, trace);
         Self { number, agent, client }
     }
 
@@ -90,6 +104,7 @@ impl Pair {
             Err((end, error)) => {
                 let tally = &self.client.tally;
                 let error = anyhow!("{error:#}, with {} bytes read and {} written", tally.read(), tally.written());
+                end.trace.failed(&error);
                 shared.record.fail(end.who.clone(), &end.span, &error);
             }
         }
@@ -112,12 +127,18 @@ impl Pair {
 }
 
 impl End {
-    fn new(identity: TestIdentity, pair: usize, url: &str, all: &Bytes) -> Self {
+    fn new(identity: TestIdentity, pair: usize, url: &str, all: &Bytes, trace: &Trace) -> Self {
         let who = Who::new(&identity, Some(pair));
         let span = who.span();
         let tally = Tally::new(span.clone(), all.clone());
-        let identity = Identity { id: identity.id, token: identity.token, url: url.to_owned() };
-        Self { identity, who, span, tally }
+        let identity = Identity { id: identity.id, token: identity.token, url: url.to_owned(), traceparent: None };
+        let trace = trace.runner(&who);
+        Self { identity, who, span, trace, tally }
+    }
+
+    /// Who it is to the proxy, which it is about to connect to.
+    fn identity(&self) -> Identity {
+        Identity { traceparent: self.trace.connects(&self.identity.url), ..self.identity.clone() }
     }
 
     /// Connects with `start`, in time.
@@ -127,6 +148,7 @@ impl End {
             Ok(started) => {
                 let started = started?;
                 shared.record.connected(begun.elapsed());
+                self.trace.connected();
                 tracing::debug!(proxy = self.identity.url, "connected");
                 Ok(started)
             }
@@ -136,7 +158,7 @@ impl End {
 
     /// The agent: echoes until its client has left.
     async fn serve(&self, shared: &Shared, left: oneshot::Receiver<Infallible>) -> Result<()> {
-        let mut agent = self.connect(shared, Agent::start(&self.identity)).await?;
+        let mut agent = self.connect(shared, Agent::start(&self.identity())).await?;
         tokio::select! {
             failed = agent.attend(|served| self.tally.moved(served.received, served.sent)) => match failed? {},
             _ = left => {}
@@ -147,7 +169,7 @@ impl End {
     /// The client: finds the agent, calls `loaded` when it has a session with it, and sends what is due.
     async fn send(&self, shared: &Shared, to: Uuid, pair: usize, loaded: impl FnOnce()) -> Result<()> {
         let (begun, patience) = (Instant::now(), shared.patience);
-        let mut client = self.connect(shared, Client::start(&self.identity, to)).await?;
+        let mut client = self.connect(shared, Client::start(&self.identity(), to)).await?;
         match timeout(patience.saturating_sub(begun.elapsed()), client.shake_hands()).await {
             Ok(handshake) => shared.record.ready(begun, handshake?),
             Err(_) => bail!("not ready in {patience:?}: {client}"),

@@ -66,7 +66,7 @@ struct PeerOptions {
 impl PeerOptions {
     fn identity(self) -> Result<Identity> {
         let token = env::var(TOKEN).with_context(|| format!("{TOKEN} must hold the token of peer {}", self.id))?;
-        Ok(Identity { id: self.id, token, url: self.url })
+        Ok(Identity { id: self.id, token, url: self.url, traceparent: None })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// A peer that was created in the network, and a proxy of the network.
+#[derive(Clone)]
 pub struct Identity {
     /// The peer's id.
     pub id: Uuid,
@@ -20,6 +21,8 @@ pub struct Identity {
     pub token: String,
     /// The proxy: `ws://host:port`.
     pub url: String,
+    /// Sent as `traceparent`: the span that the connection belongs to.
+    pub traceparent: Option<String>,
 }
 
 /// The address of a peer inside the tunnels: every peer can work it out from the id.
@@ -34,7 +37,7 @@ impl Identity {
     /// # Errors
     /// When the proxy does not let it in.
     pub async fn connect(&self) -> Result<Coordinator> {
-        Coordinator::connect(&self.url, &Credentials::header(&self.token))
+        Coordinator::connect(&self.url, &Credentials::header(&self.token).traced(self.traceparent.clone()))
             .await
             .with_context(|| format!("cannot connect to {}", self.url))
     }
