@@ -22,8 +22,6 @@ pub enum Error {
     UnknownPeer(Uuid),
     #[error("statement of the extension failed")]
     Spi(#[from] pgrx::spi::Error),
-    #[error("event could not be written as JSON")]
-    Event(#[from] serde_json::Error),
     #[error("{0} in a table of the extension")]
     Corrupt(String),
 }
@@ -37,7 +35,7 @@ impl Error {
             Self::Isolation => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             Self::NotRegistered => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::UnknownPeer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            Self::Spi(_) | Self::Event(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Self::Spi(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Self::Corrupt(_) => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
         }
     }

@@ -9,6 +9,7 @@
 //! - [`settings`]: what an operator may set
 //! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
 //! - [`array`]: array arguments, checked
+//! - [`advisory`]: the locks of a transaction
 //! - [`statement`]: SPI statements with kept plans
 //! - [`notify`]: the channel of a registration
 //! - [`fanout`]: events, each to the coordinators that must hear of it
@@ -19,6 +20,7 @@
 
 use pgrx::prelude::*;
 
+mod advisory;
 mod array;
 mod binding;
 mod coordinator;

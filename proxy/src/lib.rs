@@ -10,7 +10,8 @@
 //!
 //! State:
 //! - [`hub`]: where sessions, the log and the roles meet; [`readiness`]: whether new sessions are taken
-//! - [`fold`]: the fold over the log; [`local`]: one peer of it; [`wishes`]: the tunnels it asked for
+//! - [`fold`]: the fold over the log; [`local`]: one peer of it; [`partners`]: whom it shares tunnels with; [`wishes`]:
+//!   the tunnels it asked for
 //! - [`told`]: what one peer was told of another; [`outbox`]: what it is still to be told
 //! - [`id`]: which session of which peer
 //!
@@ -44,6 +45,7 @@ pub mod listener;
 pub mod local;
 pub mod metrics;
 pub mod outbox;
+pub mod partners;
 pub mod querier;
 pub mod readiness;
 pub mod reporter;

@@ -50,15 +50,20 @@ pub struct Options {
 }
 
 /// Serves a websocket that has just opened, to its end.
-pub async fn run(mut socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) {
-    match hub.join(identity.id) {
-        Some(joined) => Session::new(socket, hub, identity, joined, options).run().await,
+///
+/// What it awaits now and then is boxed: the task of an idle peer, of which there are tens of thousands, has room for what
+/// it waits for and no more.
+pub async fn run(socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) {
+    let mut session = match hub.join(identity.id) {
+        Some(joined) => Session::new(socket, hub, identity, joined, options),
         // A newer session of its peer is here already.
         None => {
             hub.end_trace(identity.id, Closing::Closed(Close::Superseded));
-            close(&mut socket, Close::Superseded, options.ping_interval).await;
+            return Box::pin(close(socket, Close::Superseded, options.ping_interval)).await;
         }
-    }
+    };
+    let Err(end) = session.serve().await;
+    Box::pin(session.end(end)).await;
 }
 
 /// A websocket whose session has begun.
@@ -118,8 +123,7 @@ impl Session {
         Self { socket, hub, id, role, outbox, attached, connected, waiting, stalled, ping, unanswered, shutdown }
     }
 
-    async fn run(mut self) {
-        let Err(end) = self.serve().await;
+    async fn end(mut self, end: End) {
         tracing::debug!(id = %self.id, trace_id = self.hub.traces.id(self.id), ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);
@@ -131,11 +135,11 @@ impl Session {
         let patience = self.patience();
         match end {
             End::Gone | End::Silent => {}
-            End::Closed(reason) => close(&mut self.socket, reason, patience).await,
+            End::Closed(reason) => close(self.socket, reason, patience).await,
             End::Fault(fault) => {
                 let text = Message::text(frame::error(&fault.error));
                 if matches!(timeout(patience, self.socket.send(text)).await, Ok(Ok(()))) {
-                    close(&mut self.socket, fault.close, patience).await;
+                    close(self.socket, fault.close, patience).await;
                 }
             }
         }
@@ -146,13 +150,13 @@ impl Session {
             let reading = self.attached.is_none() && self.stalled.is_none();
             tokio::select! {
                 () = self.shutdown.cancelled() => return Err(End::Closed(Close::Shutdown)),
-                delivery = self.outbox.next() => self.deliver(delivery).await?,
+                delivery = self.outbox.next() => Box::pin(self.deliver(delivery)).await?,
                 attached = attached(&mut self.attached) => {
                     self.attached = None;
                     if attached.is_err() {
                         // The session ended before it was attached: the outbox says why.
                         let delivery = self.outbox.take();
-                        self.deliver(delivery).await?;
+                        Box::pin(self.deliver(delivery)).await?;
                         return Err(End::Gone);
                     }
                     self.connected = true;
@@ -160,7 +164,7 @@ impl Session {
                 }
                 (permit, room) = permits(&self.waiting, &self.hub.room, self.stalled.as_ref()) => {
                     if let Some(frame) = self.stalled.take() {
-                        self.handle(frame, permit, room).await?;
+                        Box::pin(self.handle(frame, permit, room)).await?;
                     }
                 }
                 message = self.socket.next(), if reading => {
@@ -173,7 +177,7 @@ impl Session {
                     }
                     // Who is not read is not heard: that says nothing of the peer.
                     self.unanswered = if reading { self.unanswered + 1 } else { 0 };
-                    self.write(Message::Ping(Default::default())).await?;
+                    Box::pin(self.write(Message::Ping(Default::default()))).await?;
                 }
             }
         }
@@ -303,11 +307,15 @@ async fn permits(
         let count = u32::try_from(count).expect("the counts are bounded");
         Arc::clone(semaphore).acquire_many_owned(count).await.expect("the semaphores are never closed")
     };
-    (acquire(waiting, frame.requests().min(MAX_WAITING)).await, acquire(room, frame.report_connections.len()).await)
+    Box::pin(async move {
+        let permit = acquire(waiting, frame.requests().min(MAX_WAITING)).await;
+        (permit, acquire(room, frame.report_connections.len()).await)
+    })
+    .await
 }
 
 /// Closes the websocket in such a way that the peer sees the reason.
-async fn close(socket: &mut Socket, reason: Close, patience: Duration) {
+async fn close(mut socket: Socket, reason: Close, patience: Duration) {
     let frame = CloseFrame { code: CloseCode::from(reason.code()), reason: reason.reason().into() };
     if !matches!(timeout(patience, socket.close(Some(frame))).await, Ok(Ok(()))) {
         return;

@@ -9,7 +9,6 @@ mod coordinate;
 mod deadline;
 mod files;
 mod identities;
-mod latencies;
 mod metrics;
 mod network;
 mod output;
@@ -27,6 +26,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tailnet_tests::measure::latencies;
 use tracing_subscriber::EnvFilter;
 
 use crate::{

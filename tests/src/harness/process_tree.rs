@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 /// A process and its descendants that live, the eldest first.
-pub(super) fn tree(pid: u32) -> Vec<u32> {
+pub fn tree(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     let mut place = 0;
     while let Some(pid) = pids.get(place) {

@@ -110,11 +110,18 @@ impl Meter {
 /// # Errors
 /// When there is no such process.
 pub fn cpu(pid: i32) -> Result<f64> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    ticks(&format!("/proc/{pid}/stat"), [11, 12])
+}
+
+/// The sum of these fields of a `stat` file, in seconds; the field behind the name is the first.
+pub(super) fn ticks(path: &str, fields: [usize; 2]) -> Result<f64> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     // The name of the process, in brackets, may hold anything.
-    let fields = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>()).unwrap_or_default();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-    let (user, system) = (ticks(11).context("no user time")?, ticks(12).context("no system time")?);
-    Ok((user + system) / TICKS_A_SECOND)
+    let values = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>()).unwrap_or_default();
+    let mut sum = 0.0;
+    for field in fields {
+        let value = values.get(field).and_then(|value| value.parse::<f64>().ok());
+        sum += value.with_context(|| format!("{path} has no field {field}"))?;
+    }
+    Ok(sum / TICKS_A_SECOND)
 }
