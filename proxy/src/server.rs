@@ -13,7 +13,14 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::{auth, hub::Hub, id::Identity, session, trace::Trace, traces, upgrade::Upgrade};
+use crate::{
+    auth,
+    hub::Hub,
+    id::Identity,
+    session,
+    trace::{Closing, Trace},
+    upgrade::Upgrade,
+};
 
 /// Who waits longer for the answer to its token gets 503.
 const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,14 +88,14 @@ async fn accept(
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
     let Server { hub, sessions, options } = server;
-    let trace = trace.cloned();
+    hub.traces.hold(identity, trace.cloned());
     sessions.spawn(async move {
         match socket.await {
-            Ok(socket) => {
-                hub.traces.hold(identity, trace);
-                session::run(socket, hub, identity, options).await;
+            Ok(socket) => session::run(socket, hub, identity, options).await,
+            Err(error) => {
+                tracing::debug!(id = %identity.id, trace_id = hub.traces.id(identity.id), %error, "upgrade failed");
+                hub.end_trace(identity.id, Closing::Gone);
             }
-            Err(error) => tracing::debug!(trace_id = traces::logged(trace.as_ref()), %error, "upgrade failed"),
         }
     });
     Ok(response)

@@ -103,7 +103,7 @@ impl Traces {
 
     /// The trace id of a session, for the log.
     pub fn id(&self, id: SessionId) -> Option<DisplayValue<TraceId>> {
-        logged(self.of(id).as_ref())
+        self.of(id).map(|trace| tracing::field::display(trace.id()))
     }
 
     /// A session is told of an error.
@@ -205,11 +205,6 @@ impl Hub {
             self.traces.count.store(held.len(), Ordering::Relaxed);
         }
     }
-}
-
-/// The trace id, for the log.
-pub fn logged(trace: Option<&Arc<Trace>>) -> Option<DisplayValue<TraceId>> {
-    trace.map(|trace| tracing::field::display(trace.id()))
 }
 
 #[cfg(test)]
