@@ -20,6 +20,18 @@ const MADE_AT_ONCE: usize = 5000;
 /// Peers that one transaction revokes: it holds the order of its network, and of those that share its lock.
 const REVOKED_AT_ONCE: usize = 200;
 
+/// Proxies may still write when agents were connected, in key order: who locks in another order waits for them crosswise.
+const LOCK_IDENTITIES: &str = "
+    SELECT FROM tailnet_private.identities i JOIN tailnet_private.networks n ON n.id = i.network_id WHERE n.name = $1
+    ORDER BY i.id FOR UPDATE OF i";
+const LOCK_CONNECTIONS: &str = "
+    SELECT FROM tailnet_private.agent_connections c JOIN tailnet_private.identities i ON i.id = c.agent_id
+    JOIN tailnet_private.networks n ON n.id = i.network_id WHERE n.name = $1
+    ORDER BY c.agent_id FOR UPDATE OF c";
+const DELETE_IDENTITIES: &str = "
+    DELETE FROM tailnet_private.identities i USING tailnet_private.networks n WHERE n.id = i.network_id AND n.name = $1";
+const DELETE_NETWORK: &str = "DELETE FROM tailnet_private.networks WHERE name = $1";
+
 /// The network of a run.
 #[derive(Debug)]
 pub struct Identities {
@@ -169,13 +181,9 @@ impl Identities {
         }
         if is_superuser {
             let gone = sql.transaction().await?;
-            let of = "SELECT id FROM tailnet_private.networks WHERE name = $1";
-            gone.execute(
-                &format!("DELETE FROM tailnet_private.identities WHERE network_id = ({of})"),
-                &[&self.network.as_str()],
-            )
-            .await?;
-            gone.execute("DELETE FROM tailnet_private.networks WHERE name = $1", &[&self.network.as_str()]).await?;
+            for statement in [LOCK_IDENTITIES, LOCK_CONNECTIONS, DELETE_IDENTITIES, DELETE_NETWORK] {
+                gone.execute(statement, &[&self.network.as_str()]).await?;
+            }
             gone.commit().await?;
         }
         Ok(())

@@ -59,14 +59,14 @@ async fn peers_leave_in_the_ways_that_were_asked_for() {
 #[tokio::test]
 async fn a_peer_that_does_not_come_back_in_time_fails() {
     run(2, async |stack| {
-        let options = ["--peers=4", "--churn=100", "--churn-for=1h", "--churn-by=vanish", "--job-timeout=1s"];
+        let options = ["--peers=4", "--churn=100", "--churn-for=1h", "--churn-by=vanish", "--job-timeout=3s"];
         let mut running = start(stack, &[options.as_slice(), &["--log=debug"]].concat())?;
         running.until_said("==> churn").await?;
         running.until_said("left").await?;
         // No session can be attached while nobody may write peers.
         let holder = stack.database().connect().await?;
         holder.batch_execute("BEGIN; LOCK TABLE tailnet_private.peers IN EXCLUSIVE MODE").await?;
-        running.until_said("not back with right views in 1s").await?;
+        running.until_said("not back with right views in 3s").await?;
         holder.batch_execute("COMMIT").await?;
         running.signal("INT").await?;
         let ended = running.end().await?;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use tailnet_tests::harness::{Stack, deadline::until, run};
 use tailnet_wire::Role;
+use uuid::Uuid;
 
 use super::{
     left,
@@ -75,7 +76,7 @@ async fn a_run_that_goes_on_is_left_alone() {
         // No session can be attached while nobody may write peers: the run lives, and none of its peers is connected.
         let holder = stack.database().connect().await?;
         holder.batch_execute("BEGIN; LOCK TABLE tailnet_private.peers IN EXCLUSIVE MODE").await?;
-        let options = ["--peers=5", "--updates-per-second=20", "--for=2s"];
+        let options = ["--peers=5", "--updates-per-second=20", "--for=1h", "--output=json"];
         let mut running = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options)?;
         running.until_said("==> load").await?;
         let early = clean_up(&superuser(stack)?, &["--yes"]).await?;
@@ -87,8 +88,9 @@ async fn a_run_that_goes_on_is_left_alone() {
             assert!(kept.stdout.starts_with("keep scaletest-"), "{}", kept.stdout);
             assert!(kept.stdout.ends_with(" 10 peers: its run goes on\ncleanup: nothing to do\n"), "{}", kept.stdout);
         }
-        let ended = running.end().await?;
-        assert_eq!(ended.code, Some(0), "{}", ended.said.join("\n"));
+        running.signal("INT").await?;
+        let report = running.end().await?.report()?;
+        assert_eq!((&report["ended"], &report["failed"]), (&"cancelled".into(), &0.into()), "{report}");
         Ok(())
     })
     .await;
@@ -146,6 +148,40 @@ async fn who_is_no_superuser_revokes() {
         assert!(second.stdout.contains(&format!("keep {network}, made ")), "{}", second.stdout);
         assert!(second.stdout.contains("all its peers are revoked, and only a superuser may remove it\n"));
         assert!(second.stdout.ends_with("cleanup: nothing to do\n"), "{}", second.stdout);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cleaning_up_beside_proxies_that_write_is_no_deadlock() {
+    run(0, async |stack| {
+        let (network, sql) = ("scaletest-7-01234567", &stack.operator.sql);
+        stack.operator.create_network(network).await?;
+        let [low, high] = [1, 2].map(Uuid::from_u128);
+        let beat = "SELECT tailnet.update_agent_connections(ARRAY[$1::uuid], '{NULL}', ARRAY[clock_timestamp()], '{NULL}', '{NULL}')";
+        // In the other order than that of their keys.
+        for agent in [high, low] {
+            sql.execute("SELECT tailnet.create_peer($1, 'agent', id => $2)", &[&network, &agent]).await?;
+            sql.execute(beat, &[&agent]).await?;
+        }
+        let mut proxy = stack.database().connect().await?;
+        let batch = proxy.transaction().await?;
+        batch.execute(beat, &[&low]).await?;
+        let database = superuser(stack)?;
+        let cleaning = clean_up(&database, &["--yes"]);
+        let goes_on = async {
+            let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                                        AND application_name = 'tailnet-scaletest/' || $1)";
+            until("the cleanup waits", async || Ok(sql.query_one(waits, &[&network]).await?.get(0))).await?;
+            batch.execute(beat, &[&high]).await.context("the proxy was in its way")?;
+            anyhow::Ok(batch.commit().await?)
+        };
+        let (done, went_on) = tokio::join!(cleaning, goes_on);
+        let done = done?;
+        assert_eq!(done.code, Some(0), "{}", done.said.join("\n"));
+        went_on?;
+        assert_eq!(left(stack).await?, [0; 5]);
         Ok(())
     })
     .await;

@@ -62,11 +62,11 @@ async fn traffic_that_passes_says_what_was_moved() {
 #[tokio::test]
 async fn without_an_end_of_its_own_traffic_goes_on_until_the_timeout() {
     run(1, async |stack| {
-        let ended = start(stack, &["--peers=1", "--timeout=2s"])?.end().await?;
+        let ended = start(stack, &["--peers=1", "--timeout=4s"])?.end().await?;
         assert_eq!(ended.code, Some(0), "{}", ended.said.join("\n"));
         let report = ended.report()?;
         assert_eq!(report["ended"], "passed");
-        assert!(report["seconds"].as_f64() >= Some(2.0), "{report}");
+        assert!(report["seconds"].as_f64() >= Some(4.0), "{report}");
         assert!(bytes(&ended, &report, 1)?.0 > 0, "{report}");
         Ok(())
     })
@@ -157,7 +157,7 @@ async fn a_refused_connection_is_told_with_the_bytes_that_moved() {
 #[tokio::test]
 async fn a_failing_runner_is_in_the_summary_and_the_others_go_on() {
     run(2, async |stack| {
-        let mut running = start(stack, &["--peers=3", "--for=2s"])?;
+        let mut running = start(stack, &["--peers=3", "--for=5s"])?;
         running.until_said("==> traffic").await?;
         let sql = "SELECT peer_id FROM tailnet.identities WHERE name = 'scaletest-client-1'";
         let client: Uuid = stack.operator.sql.query_one(sql, &[]).await?.get(0);

@@ -207,7 +207,7 @@ impl Pair {
                     let version = self.next_version(End::Agent);
                     under_way.push_back((version, due));
                     let late = due.elapsed();
-                    self.announce(End::Agent).await;
+                    self.agent.peer.announce(version).await;
                     record.metrics.updates_sent.inc();
                     record.updates(|updates| {
                         updates.sent += 1;
