@@ -46,7 +46,7 @@ pub struct FanOut {
 /// When an engine fails, or leaves a peer with a wrong view.
 pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<FanOut> {
     let rounds = usize::from(options.rounds.unwrap_or(if quick { 1 } else { 3 }));
-    let peers = options.peers.unwrap_or(if quick { 2_000 } else { 8_000 }) as usize;
+    let peers = options.peers.unwrap_or(if quick { 1_000 } else { 8_000 }) as usize;
     let pairs = Arc::new(Pairs::new(peers / 2));
     let plan = plan(options.in_flight.map_or(pairs.len(), |count| count as usize), quick);
     let mut engines = start(&pairs, options, progress).await?;
@@ -150,18 +150,18 @@ mod tests {
         assert_eq!(found.iter().map(|engine| engine.engine).collect::<Vec<_>>(), [REPLICAS, TUNED, EXTENSION]);
         for engine in &found {
             assert_eq!((engine.checked, engine.rates.len()), (48, 1));
-            assert!(engine.saturated.updates_per_second.median > 0.0 && engine.saturated.postgres_us.median > 0.0);
             let bystanders = engine.bystanders.as_ref().expect("it was measured");
             let (statements, payloads) = (bystanders.statements.median, bystanders.payloads.median);
             match engine.engine {
                 EXTENSION => assert_eq!((statements, payloads), (0.0, 0.0)),
-                _ => assert!(statements > 0.0 && (payloads - 1.0).abs() < 0.3, "{bystanders:?}"),
+                _ => assert!(statements > 0.0 && payloads > 0.0, "{bystanders:?}"),
             }
         }
-        let kinds = |place: usize| &found[place].saturated.statements_by_kind;
-        let about = |value: f64, expected: f64| (value - expected).abs() < 0.3 * expected;
-        assert!(about(kinds(0)["upsert"].median, 1.0) && about(kinds(0)["notify"].median, 1.0), "{:?}", kinds(0));
-        assert!(!kinds(1).contains_key("notify") || kinds(1)["notify"].median == 0.0, "{:?}", kinds(1));
-        assert!(kinds(2)["bind_peers"].median > 0.0 && kinds(2)["bind_peers"].median <= 1.0, "{:?}", kinds(2));
+        // At a rate all is counted, from the first update to the last; each peer has one at the most.
+        let calls = |place: usize, kind| found[place].rates[0].statements_by_kind.get(kind).map(|calls| calls.median);
+        assert_eq!((calls(0, "upsert"), calls(0, "notify")), (Some(1.0), Some(1.0)));
+        assert_eq!((calls(1, "upsert"), calls(1, "notify").unwrap_or(0.0)), (Some(1.0), 0.0));
+        assert!(calls(2, "bind_peers").is_some_and(|calls| calls > 0.0 && calls <= 1.0));
+        assert_eq!(calls(2, "other").unwrap_or(0.0), 0.0, "nothing else is called for an update");
     }
 }

@@ -75,6 +75,8 @@ pub struct Rate {
     pub driver_us: Figure,
     /// Statements that coordinators sent for each update.
     pub statements: Figure,
+    /// The same by kind.
+    pub statements_by_kind: BTreeMap<&'static str, Figure>,
     /// Whether, in the median, 95 % of the rate arrived while it went on, and 99 of 100 updates within 100 ms.
     pub held: bool,
 }
@@ -103,15 +105,13 @@ impl Saturated {
     /// Of at least one round. `listeners`: how many coordinators hear one notification.
     pub fn of(rounds: &[Work], listeners: f64) -> Self {
         let deliveries = |work: &Work| work.payloads_by_coordinator.iter().sum::<f64>() * work.per_second();
-        let kinds: BTreeSet<&'static str> = rounds.iter().flat_map(|work| work.statements.keys().copied()).collect();
-        let by_kind = |kind| (kind, figure(rounds, |work| work.statements.get(kind).copied().unwrap_or(0.0)));
         Self {
             updates_per_second: figure(rounds, Work::per_second),
             postgres_us: figure(rounds, |work| work.postgres_us),
             driver_us: figure(rounds, |work| work.driver_us),
             cores: figure(rounds, |work| (work.postgres_us + work.driver_us) / 1e6 * work.per_second()),
             statements: figure(rounds, Work::all_statements),
-            statements_by_kind: kinds.into_iter().map(by_kind).collect(),
+            statements_by_kind: by_kind(rounds, |work| work),
             notifies_per_second: figure(rounds, |work| deliveries(work) / listeners),
             deliveries_per_second: figure(rounds, deliveries),
         }
@@ -139,6 +139,7 @@ impl Rate {
             postgres_us: figure(rounds, |open| open.work.postgres_us),
             driver_us: figure(rounds, |open| open.work.driver_us),
             statements: figure(rounds, |open| open.work.all_statements()),
+            statements_by_kind: by_kind(rounds, |open| &open.work),
         }
     }
 }
@@ -170,6 +171,13 @@ impl Ratios {
 /// The highest rate that was held, if all below it were.
 pub fn highest_held(rates: &[Rate]) -> Option<f64> {
     rates.iter().take_while(|rate| rate.held).last().map(|rate| rate.per_second)
+}
+
+fn by_kind<T>(rounds: &[T], work: impl Fn(&T) -> &Work) -> BTreeMap<&'static str, Figure> {
+    let kinds: BTreeSet<&'static str> =
+        rounds.iter().flat_map(|round| work(round).statements.keys().copied()).collect();
+    let calls = |kind| figure(rounds, |round| work(round).statements.get(kind).copied().unwrap_or(0.0));
+    kinds.into_iter().map(|kind| (kind, calls(kind))).collect()
 }
 
 fn figure<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> Figure {

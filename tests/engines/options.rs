@@ -48,7 +48,7 @@ pub struct FanOut {
     /// Which engines
     #[arg(long, value_name = "ENGINE", default_value = "both")]
     pub engine: Engines,
-    /// How many peers, two for each pair [default: 8000, quick: 2000]
+    /// How many peers, two for each pair [default: 8000, quick: 1000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(24..=100_000))]
     pub peers: Option<u32>,
     /// How many updates are in flight when an engine is saturated [default: one of each peer]

@@ -23,6 +23,9 @@ pub const BATCH: usize = 500;
 /// Peers of the database that keeps its size.
 const SMALL: usize = 10_000;
 
+/// Agents of one proxy: all those of the small database, as many of the large one, scattered over its tables.
+const OWN: usize = SMALL / 2;
+
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct Size {
@@ -49,6 +52,9 @@ pub struct Point {
     pub megabytes: f64,
     /// Peers that are drawn at random, other ones in each call.
     pub random: Compared,
+    /// Peers of one proxy that holds 5,000 agents, other ones in each call; between two such calls there is one for random
+    /// peers of all.
+    pub own: Compared,
     /// The same peers in each call: all pages are in the buffers of Postgres, so what differs is not the cache.
     pub same: Compared,
 }
@@ -70,8 +76,10 @@ pub struct Compared {
 struct Side {
     crowd: Crowd,
     caller: Caller,
+    own: Vec<i64>,
     same: Vec<Uuid>,
     random_calls: Series,
+    own_calls: Series,
     same_calls: Series,
 }
 
@@ -82,7 +90,7 @@ struct Side {
 pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<Size> {
     let sizes: &[usize] = if quick { &[10_000, 30_000] } else { &[10_000, 30_000, 100_000, 300_000, 1_000_000] };
     let most = options.peers.map_or(usize::MAX, |peers| peers as usize);
-    let (rounds, calls) = if quick { (1, 5) } else { (3, 12) };
+    let (rounds, calls) = if quick { (1, 5) } else { (3, 7) };
     let mut small = Side::create(SMALL).await?;
     let mut large = Side::create(SMALL).await?;
     // Half of the time of making identities. An update writes no page to the log.
@@ -97,12 +105,11 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
         }
         let growing_seconds = begun.elapsed().as_secs_f64();
         for side in [&mut small, &mut large] {
-            side.begin(calls).await?;
+            side.begin().await?;
         }
         for _ in 0..rounds {
             for side in [&mut small, &mut large] {
-                side.random_calls.begin_round();
-                side.same_calls.begin_round();
+                side.begin_round();
             }
             for call in 0..calls {
                 for place in 0..2 {
@@ -116,14 +123,15 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
             growing_seconds,
             megabytes: large.megabytes().await?,
             random: compared(&large.random_calls, &small.random_calls),
+            own: compared(&large.own_calls, &small.own_calls),
             same: compared(&large.same_calls, &small.same_calls),
         };
         eprintln!(
-            "    made in {growing_seconds:.1} s; random peers {} µs an update, × {}; the same peers {} µs, × {}",
-            point.random.large.us.shown(1),
-            point.random.ratio.shown(2),
-            point.same.large.us.shown(1),
-            point.same.ratio.shown(2)
+            "    made in {growing_seconds:.1} s; µs of CPU an update: random peers {}, × {}; of one proxy × {}; the same × {}",
+            point.random.large.cpu_us.shown(1),
+            point.random.cpu_ratio.shown(2),
+            point.own.cpu_ratio.shown(2),
+            point.same.cpu_ratio.shown(2)
         );
         points.push(point);
     }
@@ -145,33 +153,45 @@ impl Side {
         let mut crowd = Crowd::create().await?;
         crowd.grow(peers / 2).await?;
         let caller = Caller::connect(&crowd).await?;
-        let (random_calls, same_calls) = (Series::default(), Series::default());
-        Ok(Self { crowd, caller, same: Vec::new(), random_calls, same_calls })
+        Ok(Self {
+            crowd,
+            caller,
+            own: Vec::new(),
+            same: Vec::new(),
+            random_calls: Series::default(),
+            own_calls: Series::default(),
+            same_calls: Series::default(),
+        })
     }
 
     /// Forgets what was measured, and fills the buffers with what calls touch.
-    async fn begin(&mut self, calls: usize) -> Result<()> {
-        self.same = self.draw().await?;
-        for _ in 0..calls {
-            let agents = self.draw().await?;
-            self.caller.update(&agents).await?;
+    async fn begin(&mut self) -> Result<()> {
+        self.own = numbers(self.crowd.pairs, OWN);
+        self.same = self.crowd.agents(&numbers(self.crowd.pairs, BATCH)).await?;
+        for own in self.own.chunks(BATCH) {
+            let (own, random) = (self.crowd.agents(own).await?, numbers(self.crowd.pairs, BATCH));
+            self.caller.update(&own).await?;
+            self.caller.update(&self.crowd.agents(&random).await?).await?;
         }
-        (self.random_calls, self.same_calls) = (Series::default(), Series::default());
+        (self.random_calls, self.own_calls, self.same_calls) = Default::default();
         Ok(())
+    }
+
+    fn begin_round(&mut self) {
+        for series in [&mut self.random_calls, &mut self.own_calls, &mut self.same_calls] {
+            series.begin_round();
+        }
     }
 
     /// One call of each sort. The same peers come twice, so that the second finds their pages whatever came between.
     async fn call(&mut self) -> Result<()> {
-        let agents = self.draw().await?;
-        self.random_calls.call(&mut self.caller, &self.crowd, &agents).await?;
+        let random = self.crowd.agents(&numbers(self.crowd.pairs, BATCH)).await?;
+        let own: Vec<i64> = sample(&mut rand::rng(), OWN, BATCH).into_iter().map(|place| self.own[place]).collect();
+        let own = self.crowd.agents(&own).await?;
+        self.random_calls.call(&mut self.caller, &self.crowd, &random).await?;
+        self.own_calls.call(&mut self.caller, &self.crowd, &own).await?;
         self.caller.update(&self.same).await?;
         self.same_calls.call(&mut self.caller, &self.crowd, &self.same).await
-    }
-
-    async fn draw(&self) -> Result<Vec<Uuid>> {
-        let pairs = sample(&mut rand::rng(), self.crowd.pairs, BATCH);
-        let pairs: Vec<i64> = pairs.into_iter().map(|pair| pair as i64 + 1).collect();
-        self.crowd.agents(&pairs).await
     }
 
     async fn megabytes(&self) -> Result<f64> {
@@ -179,4 +199,9 @@ impl Side {
                    FROM unnest('{tailnet_private.identities, tailnet_private.peers, tailnet_private.tunnels}'::regclass[]) relation";
         Ok(self.crowd.sql.query_one(sql, &[]).await?.get(0))
     }
+}
+
+/// So many different pairs of as many, which are numbered from 1.
+fn numbers(of: usize, count: usize) -> Vec<i64> {
+    sample(&mut rand::rng(), of, count).into_iter().map(|place| place as i64 + 1).collect()
 }
