@@ -21,12 +21,16 @@ use pgrx::prelude::*;
 
 mod array;
 mod binding;
+mod connection_event;
+mod connection_log;
 mod coordinator;
 mod error;
 mod fanout;
 mod handshake;
+mod literal;
 mod notify;
 mod reaper;
+mod relation;
 mod revocation;
 mod session;
 mod settings;
