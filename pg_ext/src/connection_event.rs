@@ -217,7 +217,9 @@ impl<'de> Deserialize<'de> for Array {
                     match array.next_element() {
                         Ok(Some(Object(event))) => events.push(event),
                         Ok(None) => return Ok(Array(events)),
-                        Err(error) => return Err(A::Error::custom(format_args!("event {}: {error}", events.len() + 1))),
+                        Err(error) => {
+                            return Err(A::Error::custom(format_args!("event {}: {error}", events.len() + 1)));
+                        }
                     }
                 }
             }

@@ -83,7 +83,10 @@ fn write(text: &str, room: &mut [u64]) -> Datum {
     let start = room.as_mut_ptr().cast::<u8>();
     // SAFETY: `words` counts both.
     unsafe {
-        pgrx::set_varsize_4b(start.cast(), i32::try_from(HEADER + text.len()).expect("a value has less than a gigabyte"));
+        pgrx::set_varsize_4b(
+            start.cast(),
+            i32::try_from(HEADER + text.len()).expect("a value has less than a gigabyte"),
+        );
         start.add(HEADER).copy_from_nonoverlapping(text.as_ptr(), text.len());
     }
     Datum::from(start)

@@ -51,19 +51,26 @@ pub struct Options {
 
 /// Serves a websocket that has just opened, to its end.
 ///
-/// What it awaits now and then is boxed: the task of an idle peer, of which there are tens of thousands, has room for what
-/// it waits for and no more.
-pub async fn run(socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) {
-    let mut session = match hub.join(identity.id) {
-        Some(joined) => Session::new(socket, hub, identity, joined, options),
+/// There are tens of thousands of idle peers, so their tasks have room for what they wait for and no more: the session is
+/// boxed, because a future keeps what it is given a second time, and so is what it awaits now and then.
+pub fn run(socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) -> impl Future<Output = ()> + Send {
+    let begun = match hub.join(identity.id) {
+        Some(joined) => Ok(Box::new(Session::new(socket, hub, identity, joined, options))),
         // A newer session of its peer is here already.
         None => {
             hub.end_trace(identity.id, Closing::Closed(Close::Superseded));
-            return Box::pin(close(socket, Close::Superseded, options.ping_interval)).await;
+            Err(Box::pin(close(socket, Close::Superseded, options.ping_interval)))
         }
     };
-    let Err(end) = session.serve().await;
-    Box::pin(session.end(end)).await;
+    async move {
+        match begun {
+            Ok(mut session) => {
+                let Err(end) = session.serve().await;
+                Box::pin(session.end(end)).await;
+            }
+            Err(closing) => closing.await,
+        }
+    }
 }
 
 /// A websocket whose session has begun.
@@ -123,7 +130,7 @@ impl Session {
         Self { socket, hub, id, role, outbox, attached, connected, waiting, stalled, ping, unanswered, shutdown }
     }
 
-    async fn end(mut self, end: End) {
+    async fn end(mut self: Box<Self>, end: End) {
         tracing::debug!(id = %self.id, trace_id = self.hub.traces.id(self.id), ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);

@@ -115,9 +115,7 @@ impl<'a> Writer<'a> {
     async fn open(world: &'a World) -> Result<Self> {
         let client = world.connect().await?;
         let staging = world.connect_planning_as_functions().await?;
-        staging
-            .batch_execute(&format!("CREATE TEMP TABLE staged ({STAGED}) ON COMMIT DELETE ROWS"))
-            .await?;
+        staging.batch_execute(&format!("CREATE TEMP TABLE staged ({STAGED}) ON COMMIT DELETE ROWS")).await?;
         Ok(Self {
             world,
             upsert: client.prepare(&format!("{INTO}{VALUES}{ON_CONFLICT}")).await?,
