@@ -50,8 +50,8 @@ pub struct Common {
     #[arg(long, env = "TAILNET_SCALETEST_TIMEOUT", value_name = "TIME", default_value = "30m", value_parser = time)]
     pub timeout: Duration,
 
-    /// The most time for one pair, from its first connect until its views are right; also for what is under way at the
-    /// end of the updates, and for the check
+    /// The most time for one pair, from its first connect until its views are right, and from when one of it leaves until
+    /// they are right again; also for what is under way at the end of the updates, and for the check
     #[arg(long, env = "TAILNET_SCALETEST_JOB_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = time)]
     pub job_timeout: Duration,
 
@@ -69,7 +69,7 @@ pub struct Common {
     #[arg(long, env = "TAILNET_SCALETEST_MAX_FAILURES", value_name = "COUNT", default_value_t = 10)]
     pub max_failures: usize,
 
-    /// The order in which agents change their nodes follows from it [default: a random one, which is printed]
+    /// The order in which agents change their nodes, and peers leave, follows from it [default: a random one, which is printed]
     #[arg(long, env = "TAILNET_SCALETEST_SEED")]
     pub seed: Option<u64>,
 

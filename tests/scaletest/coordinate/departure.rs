@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{
     figures::Coordination,
-    member::News,
     options::Way,
     pair::{End, Event, Fault, Pair},
 };
@@ -106,7 +105,7 @@ impl Pair {
         self.announce(end).await;
         let mut last = since;
         while !missing.is_empty() {
-            if let Event::Told { end, of, news: News::Node(version), at } = self.next().await? {
+            if let Event::Told { end, of, version, at } = self.next().await? {
                 missing.retain(|view| (view.end, view.of) != (end, of) || version < view.version || at < view.since);
                 last = at;
             }
@@ -126,7 +125,7 @@ impl Pair {
         self.client.peer.close(agent).await;
         loop {
             match self.next().await? {
-                Event::Told { end: End::Client, of, news: News::Disconnected, .. } if of == agent => return Ok(()),
+                Event::Parted { end: End::Client, of } if of == agent => return Ok(()),
                 _ => {}
             }
         }

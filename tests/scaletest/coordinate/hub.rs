@@ -1,9 +1,6 @@
 //! The peer that has tunnels to all agents.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, bail};
 use tailnet_tests::harness::TestIdentity;
@@ -29,7 +26,7 @@ impl Hub {
     pub fn new(identity: TestIdentity, url: &str, trace: &Trace) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
         let member = Member::new(identity, None, url, trace);
-        member.hear(move |of, news, _: Instant| {
+        member.hear(move |of, news| {
             if let News::Node(_) = news {
                 // The hub may be gone.
                 let _ = sender.send(of);

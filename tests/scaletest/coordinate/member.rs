@@ -58,7 +58,7 @@ impl Member {
     }
 
     /// Calls `heard` with what it is told.
-    pub fn hear(&self, heard: impl Fn(Uuid, News, Instant) + Send + 'static) {
+    pub fn hear(&self, heard: impl Fn(Uuid, News) + Send + 'static) {
         let hook = move |update: &Update| {
             let version = update.node.as_ref().and_then(|node| node["id"].as_u64());
             let news = match (update.kind, version) {
@@ -66,7 +66,7 @@ impl Member {
                 (Kind::Disconnected, _) => News::Disconnected,
                 _ => return,
             };
-            heard(update.id, news, Instant::now());
+            heard(update.id, news);
         };
         self.peer.account().received.hook = Some(Hook(Box::new(hook)));
     }

@@ -39,8 +39,10 @@ pub struct Pair {
 /// What a pair waits for.
 #[derive(Debug)]
 pub enum Event {
-    /// One end was told of another peer.
-    Told { end: End, of: Uuid, news: News, at: Instant },
+    /// One end was told a node.
+    Told { end: End, of: Uuid, version: u64, at: Instant },
+    /// One end was told that another peer has left, or that there is no tunnel to it any more.
+    Parted { end: End, of: Uuid },
     /// The agent must change its node: it should have done so at this moment.
     Due(Instant),
     /// Nothing is due any more.
@@ -76,9 +78,12 @@ impl Pair {
         let client = Member::new(client, Some(number), urls[1], trace);
         for (end, member) in [(End::Agent, &agent), (End::Client, &client)] {
             let sender = sender.clone();
-            member.hear(move |of, news, at| {
+            member.hear(move |of, news| {
                 // The pair may be gone.
-                let _ = sender.send(Event::Told { end, of, news, at });
+                let _ = sender.send(match news {
+                    News::Node(version) => Event::Told { end, of, version, at: Instant::now() },
+                    News::Disconnected => Event::Parted { end, of },
+                });
             });
         }
         Self { number, agent, client, has_failed: false, has_left: false, hub, versions: [1, 1], events, sender }
@@ -168,7 +173,7 @@ impl Pair {
             drop(permit);
             let mut last = begun;
             while !missing.is_empty() {
-                if let Event::Told { end, of, news: News::Node(_), at } = self.next().await? {
+                if let Event::Told { end, of, at, .. } = self.next().await? {
                     missing.retain(|view| *view != (end, of));
                     last = at;
                 }
@@ -214,7 +219,7 @@ impl Pair {
                         updates.late_ms_max = updates.late_ms_max.max(late.as_secs_f64() * 1e3);
                     });
                 }
-                Event::Told { end: End::Client, of, news: News::Node(version), at } if of == self.agent.id => {
+                Event::Told { end: End::Client, of, version, at } if of == self.agent.id => {
                     record.updates(|updates| {
                         while let Some((sent, due)) = under_way.pop_front_if(|(sent, _)| *sent <= version) {
                             updates.heard += 1;
@@ -226,7 +231,7 @@ impl Pair {
                         }
                     });
                 }
-                Event::Told { .. } => {}
+                Event::Told { .. } | Event::Parted { .. } => {}
                 Event::Over => deadline = Some(tokio::time::Instant::now() + patience),
             }
         }

@@ -72,6 +72,8 @@ impl PeerOptions {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    // What WireGuard says of itself is for those who work on it.
+    tracing_subscriber::fmt().with_env_filter("tailnet_tests=warn").with_writer(std::io::stderr).without_time().init();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -112,7 +112,7 @@ async fn learn(updates: Vec<Update>, endpoint: &mut Endpoint, coordinator: &mut 
                     learnt.push(id);
                 }
                 // One peer that cannot be reached is no reason to leave the others alone.
-                Err(error) => eprintln!("no tunnel to peer {id}: {error:#}"),
+                Err(error) => tracing::warn!("no tunnel to peer {id}: {error:#}"),
             },
             Kind::Disconnected => endpoint.tunnels.remove(id),
             // WireGuard goes on without the coordinator.
