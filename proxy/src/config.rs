@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use tailnet_traces::{Endpoint, Service, endpoint::EndpointError};
+use tailnet_traces::{Endpoint, Service, Settings, endpoint::EndpointError};
 use uuid::Uuid;
 
 use crate::{
@@ -186,14 +186,15 @@ impl Config {
         Batching { limit: usize::from(self.report_limit), linger: self.report_interval, pace: Duration::ZERO }
     }
 
-    /// This process, as collectors of traces show it.
-    pub fn service(&self, coordinator: Uuid) -> Service {
-        Service {
+    /// How the traces of this coordinator are exported.
+    pub fn traces(&self, coordinator: Uuid) -> Settings {
+        let service = Service {
             default_name: env!("CARGO_PKG_NAME"),
             name: self.service_name.clone().filter(|name| !name.is_empty()),
             version: env!("CARGO_PKG_VERSION"),
             instance: coordinator.to_string(),
-        }
+        };
+        Settings { service, ratio: self.trace_ratio, queue: None }
     }
 
     /// The name of this proxy.
@@ -295,7 +296,7 @@ mod tests {
     fn an_empty_variable_of_opentelemetry_is_none() {
         let config = parse(&["--otlp-endpoint=", "--service-name=", "--trace-ratio="]).expect("good options");
         assert_eq!((&config.otlp_endpoint, config.trace_ratio), (&Collector(None), 0.0));
-        assert_eq!(config.service(Uuid::nil()).name, None);
+        assert_eq!(config.traces(Uuid::nil()).service.name, None);
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Proxy {
         let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
         let mut hub = Hub::new(config.report_queue);
         if let Some(endpoint) = &config.otlp_endpoint.0 {
-            let service = config.service(hub.coordinator);
-            let export = Export::start(endpoint, service, config.trace_ratio, hub.metrics.spans.clone())?;
+            let settings = config.traces(hub.coordinator);
+            let export = Export::start(endpoint, settings, hub.metrics.spans.clone())?;
             hub.traces = Traces::exported(export, config.trace_ratio);
         }
         Ok(Self { config, hub, public, admin })

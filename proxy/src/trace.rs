@@ -13,6 +13,9 @@ use opentelemetry_sdk::trace::{SdkTracer, Span};
 
 use crate::{close::Close, id::Identity};
 
+/// All that the span of a connection ever gets.
+const MAX_ATTRIBUTES: usize = 11;
+
 /// The trace of a connection that is sampled.
 #[derive(Debug)]
 pub struct Trace {
@@ -58,12 +61,13 @@ impl Trace {
 
     /// Begins the span of a connection, below `parent` if there is one; None: it is not sampled.
     pub fn begin(tracer: &SdkTracer, parent: Option<SpanContext>, user_agent: Option<&str>) -> Option<Self> {
-        let mut attributes = vec![
+        let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
+        attributes.extend([
             KeyValue::new("http.request.method", "GET"),
             KeyValue::new("http.route", "/v1/coordinate"),
             KeyValue::new("url.path", "/v1/coordinate"),
             KeyValue::new("url.scheme", "http"),
-        ];
+        ]);
         attributes.extend(user_agent.map(|agent| KeyValue::new("user_agent.original", agent.to_owned())));
         let builder =
             SpanBuilder::from_name("GET /v1/coordinate").with_kind(SpanKind::Server).with_attributes(attributes);
@@ -101,7 +105,7 @@ impl Trace {
         self.record(|span| {
             span.set_attributes([
                 KeyValue::new("tailnet.peer.id", identity.id.peer.to_string()),
-                KeyValue::new("tailnet.peer.role", identity.role.to_string()),
+                KeyValue::new("tailnet.peer.role", identity.role.as_str()),
                 KeyValue::new("tailnet.session", identity.id.number),
             ]);
         });

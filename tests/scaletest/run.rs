@@ -60,7 +60,7 @@ pub async fn run<S: Scenario>(scenario: S, progress: Progress) -> Result<()> {
     // No larger, so that every reader of JSON gets it as it is.
     let seed = seed.unwrap_or_else(|| rand::random::<u32>().into());
     let network = Network::new(seed);
-    let trace = Trace::begin(tracing, attributes(&scenario, seed, &network))?;
+    let trace = Trace::begin(tracing, scenario.peers(), attributes(&scenario, seed, &network))?;
     let metrics = Arc::new(Metrics::default());
     let report = report(&scenario, seed, &network, &metrics);
     let record = Arc::new(Record::new(report, *max_failures, Arc::clone(&metrics)));

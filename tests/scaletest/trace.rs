@@ -12,13 +12,16 @@ use opentelemetry::{
     trace::{Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _},
 };
 use opentelemetry_sdk::trace::{SdkTracer, Span};
-use tailnet_traces::{Counts, Export, Service, parent};
+use tailnet_traces::{Counts, Export, Service, Settings, parent};
 use uuid::Uuid;
 
 use crate::who::Who;
 
 /// The most time for the last spans.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
+
+/// Room for other spans than those of peers.
+const QUEUE: usize = 2048;
 
 /// Where a collector is, unless somebody says otherwise: what OpenTelemetry's own programs assume.
 const COLLECTOR: &str = "http://127.0.0.1:4318";
@@ -67,11 +70,11 @@ pub struct Runner {
 }
 
 impl Trace {
-    /// Begins the trace of a run, if there is to be one.
+    /// Begins the trace of a run of so many peers, if there is to be one.
     ///
     /// # Errors
     /// When the collector is none.
-    pub fn begin(options: &Tracing, attributes: Vec<KeyValue>) -> Result<Self> {
+    pub fn begin(options: &Tracing, peers: usize, attributes: Vec<KeyValue>) -> Result<Self> {
         if !options.trace && !options.trace_propagate {
             return Ok(Self(None));
         }
@@ -85,7 +88,9 @@ impl Trace {
                 version: env!("CARGO_PKG_VERSION"),
                 instance: Uuid::new_v4().to_string(),
             };
-            Export::start(&endpoint, service, 1.0, Counts::default())?
+            // They end nearly all at the same time.
+            let queue = Some(peers + QUEUE);
+            Export::start(&endpoint, Settings { service, ratio: 1.0, queue }, Counts::default())?
         } else {
             Export::nowhere()
         };

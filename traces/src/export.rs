@@ -18,7 +18,10 @@ use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     resource::{EnvResourceDetector, TelemetryResourceDetector},
-    trace::{BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor},
+    trace::{
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter,
+        SpanProcessor,
+    },
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -45,6 +48,18 @@ pub struct Service {
     pub instance: String,
 }
 
+/// Which spans are exported, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where they come from.
+    pub service: Service,
+    /// The share of traces that is sampled, from 0 to 1. A span below another is sampled as that one is.
+    pub ratio: f64,
+    /// How many spans may wait; None: as the SDK has it, which is 2048, or OTEL_BSP_MAX_QUEUE_SIZE. The room is taken at
+    /// once, about 0.5 KiB a span.
+    pub queue: Option<usize>,
+}
+
 /// Spans of one process, exported until [`Export::flush`].
 #[derive(Debug, Clone)]
 pub struct Export {
@@ -53,11 +68,11 @@ pub struct Export {
 
 impl Export {
     /// Exports to this collector; must be called in the runtime of the program. The collector need not be there.
-    /// Spans without a parent are sampled in this share of traces, from 0 to 1; others as their parent was.
     ///
     /// # Errors
     /// When the environment (OTEL_EXPORTER_OTLP_…) asks for what the exporter cannot do.
-    pub fn start(endpoint: &Endpoint, service: Service, ratio: f64, counts: Counts) -> Result<Self, ExportError> {
+    pub fn start(endpoint: &Endpoint, settings: Settings, counts: Counts) -> Result<Self, ExportError> {
+        let Settings { service, ratio, queue } = settings;
         let client = Client::new(Handle::current(), PATIENCE);
         let otlp = OtlpExporter::builder()
             .with_http()
@@ -69,7 +84,11 @@ impl Export {
         let (endpoint, ended) = (endpoint.clone(), counts.ended.clone());
         let exporter =
             Exporter { otlp, client, endpoint, delivered: counts.delivered, failing: AtomicBool::new(false) };
-        let queue = BatchSpanProcessor::builder(exporter).build();
+        let config = match queue {
+            Some(spans) => BatchConfigBuilder::default().with_max_queue_size(spans),
+            None => BatchConfigBuilder::default(),
+        };
+        let queue = BatchSpanProcessor::builder(exporter).with_batch_config(config.build()).build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(Counted { queue, ended })
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))

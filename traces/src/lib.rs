@@ -15,4 +15,4 @@ pub mod parent;
 
 pub use counts::Counts;
 pub use endpoint::Endpoint;
-pub use export::{Export, ExportError, Service};
+pub use export::{Export, ExportError, Service, Settings};
