@@ -96,13 +96,8 @@ impl Load {
         warm_up: Duration,
         span: Duration,
     ) -> Result<Work> {
-        let mut idle = shuffled(places);
-        for _ in 0..in_flight.min(places.len()) {
-            let place = idle.pop_front().context("there are as many")?;
-            self.send(place, Instant::now());
-        }
-        let begin = Instant::now() + warm_up;
-        self.closed_until(begin, &mut idle).await?;
+        let mut idle = self.start(places, in_flight);
+        self.closed_until(Instant::now() + warm_up, &mut idle).await?;
         let before = self.sample().await?;
         self.closed_until(before.at + span, &mut idle).await?;
         let after = self.sample().await?;
@@ -110,9 +105,29 @@ impl Load {
         Ok(before.until(&after))
     }
 
+    /// The same with one announcement of each of these peers in flight, from the first to the last: nothing is missed.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub async fn saturate_and_settle(&mut self, places: &[usize], span: Duration) -> Result<Work> {
+        let before = self.sample().await?;
+        let mut idle = self.start(places, places.len());
+        self.closed_until(before.at + span, &mut idle).await?;
+        self.settle().await?;
+        Ok(before.until(&self.sample().await?))
+    }
+
+    /// Puts so many announcements in flight. Returns the peers in the order in which they follow.
+    fn start(&mut self, places: &[usize], in_flight: usize) -> VecDeque<usize> {
+        let mut idle = shuffled(places);
+        let rest = idle.split_off(in_flight.min(places.len()));
+        idle.into_iter().for_each(|place| self.send(place, Instant::now()));
+        rest
+    }
+
     async fn closed_until(&mut self, end: Instant, idle: &mut VecDeque<usize>) -> Result<()> {
         while Instant::now() < end {
-            for (place, _) in self.hear().await? {
+            for (place, _) in self.wait().await? {
                 idle.push_back(place);
                 let next = idle.pop_front().expect("one was just put in");
                 self.send(next, Instant::now());

@@ -117,15 +117,16 @@ async fn listen(replica: &Arc<Replica>, url: &Url, mouth: &Mouth, tasks: &mut Jo
     let (replica, mouth) = (Arc::clone(replica), mouth.clone());
     tasks.spawn(async move {
         loop {
-            match poll_fn(|cx| connection.poll_message(cx)).await {
-                Some(Ok(AsyncMessage::Notification(notification))) => {
-                    if let Err(error) = replica.heard(notification.payload()) {
-                        let _ = mouth.send(Err(error));
-                    }
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => drop(mouth.send(Err(error.into()))),
+            let heard = match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(notification))) => replica.heard(notification.payload()),
+                Some(Ok(_)) => Ok(()),
+                Some(Err(error)) => Err(error.into()),
                 None => return,
+            };
+            if let Err(error) = heard {
+                // Nobody listens when the run is over.
+                let _ = mouth.send(Err(error));
+                return;
             }
         }
     });

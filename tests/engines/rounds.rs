@@ -91,7 +91,7 @@ impl Rounds {
             }
         }
         let places = pairs.between_first_two();
-        self.bystanders.push(self.load.saturate(&places, places.len(), plan.warm_up / 2, plan.bystanders).await?);
+        self.bystanders.push(self.load.saturate_and_settle(&places, plan.bystanders).await?);
         Ok(())
     }
 
