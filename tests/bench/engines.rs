@@ -35,6 +35,7 @@ pub struct Found {
 
 #[derive(Debug, Deserialize)]
 pub struct FanOut {
+    pub rounds: usize,
     pub peers: usize,
     pub coordinators: usize,
     pub engines: Vec<Measured>,
@@ -86,6 +87,7 @@ pub struct Bystanders {
 
 #[derive(Debug, Deserialize)]
 pub struct Size {
+    pub rounds: usize,
     pub batch: usize,
     pub points: Vec<Point>,
 }
@@ -114,6 +116,7 @@ pub struct Cost {
 
 #[derive(Debug, Deserialize)]
 pub struct Hub {
+    pub rounds: usize,
     pub tunnels: usize,
     pub cases: Vec<Case>,
 }
@@ -218,13 +221,13 @@ mod tests {
         let figure = json!({"median": 2.0, "min": 1.0, "max": 3.0});
         let saturated = json!({"updates_per_second": figure, "postgres_us": figure, "statements": figure, "more": 1});
         let fan_out = json!({
-            "peers": 2000, "coordinators": 4, "ratios": {"updates": figure, "postgres_cpu": figure}, "ratios_tuned": null,
+            "rounds": 3, "peers": 2000, "coordinators": 4, "ratios": {"updates": figure, "postgres_cpu": figure}, "ratios_tuned": null,
             "engines": [{"engine": "extension", "what": "w", "saturated": saturated, "rates": [], "bystanders": null}],
         });
         let read_back: FanOut = read(&fan_out).expect("its figures");
         let extension = read_back.extension().expect("it was measured");
         assert_eq!((extension.saturated.statements.max, extension.named()), (3.0, "pg_tailnet: w".to_owned()));
-        let error = format!("{:#}", read::<FanOut>(&json!({"coordinators": 4})).expect_err("no peers"));
+        let error = format!("{:#}", read::<FanOut>(&json!({"rounds": 3, "coordinators": 4})).expect_err("no peers"));
         assert!(error.contains("missing field `peers`"), "{error}");
     }
 }

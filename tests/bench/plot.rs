@@ -11,7 +11,9 @@ use tailnet_tests::measure::figure::grouped;
 
 use crate::{
     engines::{Engines, FanOut},
+    options::UPDATES_A_SECOND,
     report::{Report, figure},
+    target::UPDATE_MS,
     updates::HELD_MS,
 };
 
@@ -122,6 +124,7 @@ fn latency(report: &Report, root: &Root<'_>) -> Result<()> {
     let lines = [
         Line::new("p99", ORANGE, p99).marked(),
         Line::new("p50", BLUE, p50).marked(),
+        Line::new("target for p99", GREEN, vec![(UPDATES_A_SECOND, UPDATE_MS)]).marked(),
         Line::new(&format!("held: p99 ≤ {HELD_MS:.0} ms"), GREY, vec![(0.0, HELD_MS), (right, HELD_MS)]),
     ];
     let title = format!("Latency of node updates; {} a second are held", grouped(held, 0));
@@ -132,7 +135,7 @@ fn latency(report: &Report, root: &Root<'_>) -> Result<()> {
         ("updates a second", "milliseconds, due to read by the partner"),
         (0.0..right, y),
         (&thousands, &plain),
-        SeriesLabelPosition::UpperLeft,
+        SeriesLabelPosition::LowerRight,
         &lines,
     )
 }

@@ -84,6 +84,13 @@ impl Report {
         fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Percent of one core that all other processes of the machine used during storms and updates; None: there were none.
+    pub fn disturbance(&self) -> Option<Figure> {
+        let storms = self.storms.iter().map(|storm| &storm.cpu);
+        let cpus: Vec<_> = storms.chain(self.updates.iter().flatten().map(|steady| &steady.cpu)).collect();
+        figure(&cpus, |cpu| cpu.others / cpu.seconds * 100.0)
+    }
+
     /// The rates of all rounds: each with what the rounds measured.
     pub fn rates(&self) -> Vec<(f64, Vec<&Steady>)> {
         let mut rates = Vec::<(f64, Vec<&Steady>)>::new();

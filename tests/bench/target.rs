@@ -10,6 +10,9 @@ use crate::{
     updates::{HELD_MS, highest_held},
 };
 
+/// Milliseconds that 99 of 100 updates may take.
+pub const UPDATE_MS: f64 = 25.0;
+
 /// One line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
@@ -143,7 +146,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
         let (rate, count) = (grouped(*rate, 0), steady.len());
         let what = format!("{rate} node updates a second, due to read by the partner, p99");
         add(figure(steady, |steady| steady.latency_ms.p99)
-            .map(|f| Row::new("P2", what, Some(AtMost(25.0)), "ms", 1, f).runs(count)));
+            .map(|f| Row::new("P2", what, Some(AtMost(UPDATE_MS)), "ms", 1, f).runs(count)));
         add(figure(steady, |steady| steady.latency_ms.p50)
             .map(|f| Row::new("P2", "the same, p50", None, "ms", 1, f).runs(count)));
     }
@@ -204,7 +207,8 @@ fn engine_rows(engines: &Engines, add: &mut impl FnMut(Option<Row>)) {
     let found = &engines.found;
     let bystanders = found.fan_out.extension().and_then(|extension| extension.bystanders.as_ref());
     let what = "SQL statements of proxies without interest, for each update";
-    add(bystanders.map(|bystanders| Row::new("P3", what, Some(Never), "", 0, bystanders.statements)));
+    add(bystanders
+        .map(|bystanders| Row::new("P3", what, Some(Never), "", 0, bystanders.statements).runs(found.fan_out.rounds)));
     let prior = [
         (&found.fan_out.ratios, "the prior design", Some(AtLeast(10.0))),
         (&found.fan_out.ratios_tuned, "the same tuned", None),
@@ -213,22 +217,24 @@ fn engine_rows(engines: &Engines, add: &mut impl FnMut(Option<Row>)) {
         let Some(ratios) = ratios else { continue };
         let coordinators = found.fan_out.coordinators;
         let what = format!("updates fanned out a second by {coordinators} coordinators, ours ÷ {design}");
-        add(Some(Row::new("P4", what, bound, "", 1, ratios.updates)));
+        add(Some(Row::new("P4", what, bound, "", 1, ratios.updates).runs(found.fan_out.rounds)));
         let what = format!("CPU of Postgres for each update, {design} ÷ ours");
-        add(Some(Row::new("P4", what, bound, "", 1, ratios.postgres_cpu)));
+        add(Some(Row::new("P4", what, bound, "", 1, ratios.postgres_cpu).runs(found.fan_out.rounds)));
     }
     if let Some(point) = found.size.points.last() {
         let what =
             format!("time of an update at the database among {} peers ÷ among 10,000", grouped(point.peers as f64, 0));
-        add(Some(Row::new("P6", what, Some(AtMost(1.3)), "", 2, point.random.ratio)));
-        add(Some(Row::new("P6", "the same, CPU", Some(AtMost(1.3)), "", 2, point.random.cpu_ratio)));
+        add(Some(Row::new("P6", what, Some(AtMost(1.3)), "", 2, point.random.ratio).runs(found.size.rounds)));
+        add(Some(
+            Row::new("P6", "the same, CPU", Some(AtMost(1.3)), "", 2, point.random.cpu_ratio).runs(found.size.rounds),
+        ));
     }
     for (what, of) in [("time", Case::time as fn(&Case) -> Figure), ("CPU", Case::cpu)] {
         let ratios = found.hub.cases.iter().map(of);
         let worst = ratios.max_by(|one, other| one.median.total_cmp(&other.median));
         let tunnels = grouped(found.hub.tunnels as f64, 0);
         let what = format!("{what} of an agent's update with a hub of {tunnels} tunnels ÷ without, the worst case");
-        add(worst.map(|ratio| Row::new("P7", what, Some(AtMost(1.2)), "", 2, ratio)));
+        add(worst.map(|ratio| Row::new("P7", what, Some(AtMost(1.2)), "", 2, ratio).runs(found.hub.rounds)));
     }
 }
 

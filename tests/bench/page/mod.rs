@@ -56,6 +56,9 @@ pub fn summary(report: &Report) -> String {
         text += line.trim_end();
         text.push('\n');
     }
+    if let Some(others) = report.disturbance() {
+        let _ = writeln!(text, "all else that the machine did took {} % of a core", spread(&others, 0));
+    }
     if let Some(storm) = report.storms.last() {
         let _ = writeln!(text, "storm: {}", storm.cpu);
     }
@@ -110,6 +113,9 @@ fn whole(report: &Report) -> Result<String> {
     let machine = report.machine.as_ref().context("the machine was not looked at")?;
     let peers = grouped(report.peers as f64, 0);
     let mut text = format!("## The whole: {peers} peers on two proxies\n\n{}\n", circumstances(machine));
+    if let Some(others) = report.disturbance() {
+        let _ = writeln!(text, "All else that the machine did took {} % of a core meanwhile.\n", spread(&others, 0));
+    }
     let _ = writeln!(
         text,
         "A pair is an agent on one proxy and a client on the other, with a tunnel. Two load processes hold all websockets, and
