@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench-writes lint clean
+.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench bench-quick bench-writes lint clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -71,6 +71,12 @@ bless: install ## Take what the SQL and isolation tests print as expected
 
 faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=200
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
+
+bench: install ## Measure the whole with 32,000 peers (15 minutes); see docs/performance.md
+	@tests/measure tailnet-bench
+
+bench-quick: install ## The same with 4,000 peers, once (2 minutes); see .data/out
+	@tests/measure tailnet-bench --quick
 
 bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
 	@tests/measure bench-writes

@@ -63,8 +63,9 @@ BEGIN
     END IF;
     -- Rows of new agents first, so that the rest is one plain UPDATE: ON CONFLICT DO UPDATE locks each row, and a lock is
     -- a WAL record of its own. They are whole at once: an update that follows would take the room for heartbeats from its
-    -- page. All in key order, so that two batches never wait for each other crosswise. The lookup is not NOT EXISTS, which
-    -- is planned as a join: made while the table was empty, that one reads the whole table for each entry.
+    -- page. All in key order, so that two batches never wait for each other crosswise. Plans are kept, and one from when a
+    -- table was empty must not read all of it later: hence no NOT EXISTS, which is planned as a join, and = ANY (ARRAY[…])
+    -- in joins, which nothing but a search in the index can do.
     RETURN QUERY
     INSERT INTO tailnet_private.agent_connections (
         agent_id, first_connected_at, last_connected_at, disconnected_at, coordinator_id, updated_at)
@@ -77,8 +78,8 @@ BEGIN
         WHERE (SELECT c.agent_id FROM tailnet_private.agent_connections c WHERE c.agent_id = q.agent) IS NULL
         GROUP BY q.agent
     ) e
-    JOIN tailnet_private.identities i ON i.id = e.agent AND i.role = 'agent'
-    ORDER BY i.id
+    JOIN tailnet_private.identities i ON i.id = ANY (ARRAY[e.agent]) AND i.role = 'agent'
+    ORDER BY e.agent
     ON CONFLICT (agent_id) DO NOTHING
     RETURNING agent_id;
     -- What was just made has nothing to change.
@@ -100,7 +101,7 @@ BEGIN
         GROUP BY q.agent
         ORDER BY q.agent
     ) e
-    WHERE c.agent_id = e.agent
+    WHERE c.agent_id = ANY (ARRAY[e.agent])
       AND (e.first < coalesce(c.first_connected_at, 'infinity')
            OR e.gone > coalesce(c.disconnected_at, '-infinity')
            OR (e.last, coalesce(e.coordinator, e.nil))

@@ -7,14 +7,16 @@
 -- ends are HOT, leave the indexes alone and do not move rows out of the order of time. No foreign key to networks: they
 -- are never deleted, and a check a row would lock the network's row.
 
+CREATE FUNCTION tailnet_private.connection_key(connection_id uuid, workspace_id uuid, agent_name text) RETURNS uuid
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'connection_key_wrapper';
+COMMENT ON FUNCTION tailnet_private.connection_key(uuid, uuid, text) IS 'Digest of what is unique of a connection: its id, workspace and agent name; absent and empty are the same';
+REVOKE ALL ON FUNCTION tailnet_private.connection_key(uuid, uuid, text) FROM PUBLIC;
+
 CREATE TABLE tailnet_private.connection_logs (
-    -- Absent connection ids never merge; an absent workspace or name is a value like any other. The replace makes bytes
-    -- of any text: a cast to bytea reads backslashes, and convert_to is not immutable.
+    -- Absent connection ids never merge; an absent workspace or name is a value like any other.
     id uuid PRIMARY KEY GENERATED ALWAYS AS (
         CASE WHEN connection_id IS NULL THEN event_id
-             ELSE encode(substr(sha256(
-                 uuid_send(connection_id) || uuid_send(coalesce(workspace_id, '00000000-0000-0000-0000-000000000000'))
-                 || replace(coalesce(agent_name, ''), '\', '\\')::bytea), 1, 16), 'hex')::uuid END) STORED,
+             ELSE tailnet_private.connection_key(connection_id, workspace_id, agent_name) END) STORED,
     event_id uuid CHECK ((event_id IS NULL) = (connection_id IS NOT NULL)),
     network_id uuid NOT NULL,
     connection_id uuid,
@@ -63,162 +65,9 @@ COMMENT ON COLUMN tailnet_private.connection_logs.disconnect_reason IS 'Reason o
 COMMENT ON COLUMN tailnet_private.connection_logs.started_at IS 'The earlier of the two times: what a row is found by. A disconnect that follows its connect leaves it as it is, so that update is HOT';
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.connection_logs', '');
 
--- What a client may say of an event. The network follows from the agent, so that nobody writes into another one.
-CREATE TYPE tailnet_private.connection_event AS (
-    id uuid, connection_id uuid, agent_id uuid, agent_name text, workspace_id uuid, workspace_name text, owner text,
-    type text, code integer, ip inet, user_agent text, user_id uuid, slug_or_port text,
-    connect_time timestamptz, disconnect_time timestamptz, disconnect_reason text
-);
-COMMENT ON TYPE tailnet_private.connection_event IS 'An element of the argument of tailnet.upsert_connection_logs; code is that of the disconnect when the event has one';
-
 CREATE FUNCTION tailnet.upsert_connection_logs(events json) RETURNS integer
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    -- jsonb: parsed once, names and values are then read from that. Text would be parsed again for each.
-    given jsonb;
-    fields text[] := ARRAY(SELECT a.attname::text FROM pg_attribute a
-                           WHERE a.attrelid = 'tailnet_private.connection_event'::regclass);
-    parsed tailnet_private.connection_event[];
-    fault text;
-    suspect boolean;
-    repeats boolean;
-    merged integer := 0;
-    alone integer := 0;
-BEGIN
-    IF events IS NULL OR json_typeof(events) <> 'array' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('events is %s, expected a JSON array of objects', coalesce('a JSON ' || json_typeof(events), 'NULL'));
-    END IF;
-    given := events;
-    SELECT CASE WHEN jsonb_typeof(e.value) <> 'object'
-                THEN format('event %s is a JSON %s, expected an object', e.ord, jsonb_typeof(e.value))
-                ELSE format('event %s has a field %L, expected fields of the type tailnet_private.connection_event', e.ord,
-                            (SELECT min(k) FROM jsonb_object_keys(e.value - fields) k)) END
-    INTO fault
-    FROM jsonb_array_elements(given) WITH ORDINALITY e(value, ord)
-    WHERE CASE WHEN jsonb_typeof(e.value) <> 'object' THEN true ELSE e.value - fields <> '{}' END
-    ORDER BY e.ord
-    LIMIT 1;
-    IF fault IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = fault;
-    END IF;
-    parsed := ARRAY(SELECT e FROM jsonb_populate_recordset(NULL::tailnet_private.connection_event, given) e);
-    SELECT bool_or((e.type IN ('ssh', 'vscode', 'jetbrains', 'reconnecting_pty', 'workspace_app', 'port_forwarding')) IS NOT TRUE
-                   OR e.connect_time IS NULL AND e.disconnect_time IS NULL
-                   OR isfinite(e.connect_time) IS FALSE OR isfinite(e.disconnect_time) IS FALSE
-                   OR e.disconnect_reason IS NOT NULL AND e.disconnect_time IS NULL),
-           count(DISTINCT e.connection_id) < count(e.connection_id)
-    INTO suspect, repeats
-    FROM unnest(parsed) e;
-
-    IF suspect IS NOT TRUE THEN
-        -- In key order, so that two batches never wait for each other crosswise. Only a batch with several events of a
-        -- connection pays for merging them: least of everything, and the disconnect that came first with what belongs to
-        -- it.
-        INSERT INTO tailnet_private.connection_logs AS l (
-            network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent,
-            user_id, slug_or_port, connect_time, disconnect_time, disconnect_code, disconnect_reason)
-        SELECT i.network_id, e.connection_id, e.agent_id, coalesce(e.agent_name, i.name) AS agent_name, e.workspace_id,
-               e.workspace_name, e.owner, e.type, CASE WHEN e.disconnect_time IS NULL THEN e.code END, e.ip, e.user_agent,
-               e.user_id, e.slug_or_port, e.connect_time, e.disconnect_time,
-               CASE WHEN e.disconnect_time IS NOT NULL THEN e.code END, e.disconnect_reason
-        FROM unnest(parsed) e
-        JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
-        WHERE NOT repeats AND e.connection_id IS NOT NULL
-        UNION ALL
-        SELECT m.network_id, m.connection_id, m.agent_id, m.agent_name, m.workspace_id, m.workspace_name, m.owner, m.type,
-               m.code, m.ip, m.user_agent, m.user_id, m.slug_or_port, m.connect_time, (m.gone).disconnect_time, (m.gone).code,
-               (m.gone).disconnect_reason
-        FROM (
-            SELECT min(i.network_id::text)::uuid AS network_id, e.connection_id, min(e.agent_id::text)::uuid AS agent_id,
-                   min(k.agent_name) AS agent_name, min(e.workspace_id::text)::uuid AS workspace_id,
-                   min(e.workspace_name) AS workspace_name, min(e.owner) AS owner, min(e.type) AS type,
-                   min(e.code) FILTER (WHERE e.disconnect_time IS NULL) AS code, min(e.ip) AS ip,
-                   min(e.user_agent) AS user_agent, min(e.user_id::text)::uuid AS user_id, min(e.slug_or_port) AS slug_or_port,
-                   min(e.connect_time) AS connect_time,
-                   (array_agg(e ORDER BY e.disconnect_time, e.code, e.disconnect_reason)
-                    FILTER (WHERE e.disconnect_time IS NOT NULL))[1] AS gone
-            FROM unnest(parsed) e
-            JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
-            CROSS JOIN LATERAL (SELECT coalesce(e.agent_name, i.name) AS agent_name) k
-            WHERE repeats AND e.connection_id IS NOT NULL
-            GROUP BY e.connection_id, coalesce(e.workspace_id, '00000000-0000-0000-0000-000000000000'),
-                     coalesce(k.agent_name, '')
-        ) m
-        ORDER BY connection_id, workspace_id, agent_name
-        ON CONFLICT (id) DO UPDATE SET
-            workspace_name = LEAST(l.workspace_name, EXCLUDED.workspace_name), owner = LEAST(l.owner, EXCLUDED.owner),
-            type = LEAST(l.type, EXCLUDED.type), code = LEAST(l.code, EXCLUDED.code), ip = LEAST(l.ip, EXCLUDED.ip),
-            user_agent = LEAST(l.user_agent, EXCLUDED.user_agent), user_id = LEAST(l.user_id, EXCLUDED.user_id),
-            slug_or_port = LEAST(l.slug_or_port, EXCLUDED.slug_or_port),
-            connect_time = LEAST(l.connect_time, EXCLUDED.connect_time),
-            disconnect_time = LEAST(l.disconnect_time, EXCLUDED.disconnect_time),
-            -- Of two disconnects at one time the smaller code and reason stay; an absent one counts as the largest.
-            disconnect_code = CASE
-                WHEN EXCLUDED.disconnect_time < l.disconnect_time OR l.disconnect_time IS NULL THEN EXCLUDED.disconnect_code
-                WHEN EXCLUDED.disconnect_time = l.disconnect_time THEN LEAST(l.disconnect_code, EXCLUDED.disconnect_code)
-                ELSE l.disconnect_code END,
-            disconnect_reason = CASE
-                WHEN EXCLUDED.disconnect_time < l.disconnect_time OR l.disconnect_time IS NULL THEN EXCLUDED.disconnect_reason
-                WHEN EXCLUDED.disconnect_time > l.disconnect_time OR EXCLUDED.disconnect_time IS NULL THEN l.disconnect_reason
-                WHEN l.disconnect_code IS NOT DISTINCT FROM EXCLUDED.disconnect_code
-                    THEN LEAST(l.disconnect_reason, EXCLUDED.disconnect_reason)
-                WHEN l.disconnect_code < EXCLUDED.disconnect_code OR EXCLUDED.disconnect_code IS NULL THEN l.disconnect_reason
-                ELSE EXCLUDED.disconnect_reason END
-        -- The agent of a connection is who began it: another one's events under its id change nothing. Nor does an event
-        -- without connection id become a connection, whatever its id is.
-        WHERE l.agent_id = EXCLUDED.agent_id AND l.connection_id = EXCLUDED.connection_id;
-        GET DIAGNOSTICS merged = ROW_COUNT;
-
-        IF merged < cardinality(parsed) THEN
-            INSERT INTO tailnet_private.connection_logs (
-                event_id, network_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent,
-                user_id, slug_or_port, connect_time, disconnect_time, disconnect_code, disconnect_reason)
-            SELECT coalesce(e.id, gen_random_uuid()), i.network_id, e.agent_id, coalesce(e.agent_name, i.name), e.workspace_id,
-                   e.workspace_name, e.owner, e.type, CASE WHEN e.disconnect_time IS NULL THEN e.code END, e.ip, e.user_agent,
-                   e.user_id, e.slug_or_port, e.connect_time, e.disconnect_time,
-                   CASE WHEN e.disconnect_time IS NOT NULL THEN e.code END, e.disconnect_reason
-            FROM unnest(parsed) e
-            JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
-            WHERE e.connection_id IS NULL
-            ORDER BY e.id
-            ON CONFLICT (id) DO NOTHING;
-            GET DIAGNOSTICS alone = ROW_COUNT;
-        END IF;
-    END IF;
-
-    -- An event was not written if its agent does not exist; it is looked for only if there can be one, and takes the whole
-    -- call with it.
-    IF suspect OR merged + alone < cardinality(parsed) THEN
-        SELECT format('event %s %s', e.ord, CASE
-                   WHEN i.id IS NULL THEN format('is of agent %s, which does not exist', coalesce(e.agent_id::text, 'NULL'))
-                   WHEN e.type IS NULL OR e.type NOT IN
-                        ('ssh', 'vscode', 'jetbrains', 'reconnecting_pty', 'workspace_app', 'port_forwarding')
-                       THEN format('has type %L, expected ssh, vscode, jetbrains, reconnecting_pty, workspace_app or port_forwarding', e.type)
-                   WHEN e.connect_time IS NULL AND e.disconnect_time IS NULL THEN 'has neither connect_time nor disconnect_time'
-                   WHEN NOT isfinite(e.connect_time) OR NOT isfinite(e.disconnect_time) THEN 'has an infinite time'
-                   ELSE 'has disconnect_reason without disconnect_time' END)
-        INTO fault
-        FROM unnest(parsed) WITH ORDINALITY
-            e(id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip, user_agent, user_id,
-              slug_or_port, connect_time, disconnect_time, disconnect_reason, ord)
-        LEFT JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
-        WHERE i.id IS NULL
-           OR (e.type IN ('ssh', 'vscode', 'jetbrains', 'reconnecting_pty', 'workspace_app', 'port_forwarding')) IS NOT TRUE
-           OR e.connect_time IS NULL AND e.disconnect_time IS NULL
-           OR isfinite(e.connect_time) IS FALSE OR isfinite(e.disconnect_time) IS FALSE
-           OR e.disconnect_reason IS NOT NULL AND e.disconnect_time IS NULL
-        ORDER BY e.ord
-        LIMIT 1;
-        IF fault IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = fault;
-        END IF;
-    END IF;
-    RETURN merged + alone;
-END
-$$;
-COMMENT ON FUNCTION tailnet.upsert_connection_logs(json) IS 'Writes events of connections, in any order, split and repetition, and returns the number of rows written; see the type tailnet_private.connection_event for the fields';
+LANGUAGE sql AS 'SELECT tailnet.upsert_connection_logs(events::text)';
+COMMENT ON FUNCTION tailnet.upsert_connection_logs(json) IS 'The same for JSON that comes from SQL';
 
 CREATE FUNCTION tailnet.drop_connection_logs(before timestamptz) RETURNS bigint
 LANGUAGE plpgsql AS $$

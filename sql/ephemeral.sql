@@ -35,6 +35,8 @@ COMMENT ON COLUMN tailnet_private.restoration.one IS 'There is one row only';
 
 CREATE UNLOGGED TABLE tailnet_private.peers (
     id uuid PRIMARY KEY,
+    network_id uuid NOT NULL,
+    role text NOT NULL,
     coordinator_id uuid,
     session bigint NOT NULL,
     status text CHECK (status IN ('ok', 'lost')),
@@ -51,6 +53,8 @@ CREATE INDEX peers_coordinator_id ON tailnet_private.peers (coordinator_id) WHER
 CREATE INDEX peers_lost_at ON tailnet_private.peers (lost_at) WHERE lost_at IS NOT NULL;
 COMMENT ON TABLE tailnet_private.peers IS 'One row a peer that is or was connected; room in the page keeps node updates HOT';
 COMMENT ON COLUMN tailnet_private.peers.id IS 'The peer id';
+COMMENT ON COLUMN tailnet_private.peers.network_id IS 'Of the identity, where it never changes: a change of the peer finds here which network it is in, and reads no other row of it';
+COMMENT ON COLUMN tailnet_private.peers.role IS 'Of the identity, where it never changes';
 COMMENT ON COLUMN tailnet_private.peers.coordinator_id IS 'The coordinator that holds its live session; NULL when it has none';
 COMMENT ON COLUMN tailnet_private.peers.session IS 'Its newest session; writes of another one have no effect';
 COMMENT ON COLUMN tailnet_private.peers.status IS 'Status of the binding, ok or lost; NULL: it never announced a node';

@@ -17,6 +17,7 @@ COMMENT ON FUNCTION tailnet.ready_for_handshake(uuid, uuid[], bigint[], uuid[]) 
 COMMENT ON FUNCTION tailnet.view_peers(uuid, uuid[], bigint[], uuid[]) IS 'Sends the next page of views';
 COMMENT ON FUNCTION tailnet.revoke_peer(uuid) IS 'Revokes an identity: its token fails, its live session ends, its binding and tunnels are deleted; false: it was revoked already';
 COMMENT ON FUNCTION tailnet.revoke_tunnel(uuid, uuid) IS 'Takes a grant back and closes the tunnel that it allowed; false: there was no such grant';
+COMMENT ON FUNCTION tailnet.upsert_connection_logs(text) IS 'Writes a JSON array of events of connections, in any order, split and repetition, and returns the number of rows written';
 
 -- One place that pins what every function of the extension runs with, and who may call it.
 
@@ -42,6 +43,8 @@ BEGIN
     FOR f IN
         SELECT p.oid FROM pg_catalog.pg_proc p
         WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
+          -- It runs for each row that is written: settings would cost more than what it does.
+          AND p.oid <> 'tailnet_private.connection_key(uuid, uuid, text)'::regprocedure
     LOOP
         PERFORM tailnet_private.pin_function(f);
     END LOOP;
@@ -88,5 +91,6 @@ GRANT EXECUTE ON FUNCTION
 TO tailnet_proxy;
 GRANT EXECUTE ON FUNCTION
     tailnet.update_agent_connections(uuid[], timestamptz[], timestamptz[], timestamptz[], uuid[]),
-    tailnet.upsert_connection_logs(json)
+    tailnet.upsert_connection_logs(text)
 TO tailnet_proxy, tailnet_writer;
+GRANT EXECUTE ON FUNCTION tailnet.upsert_connection_logs(json) TO tailnet_writer;

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use pgrx::prelude::*;
+use pgrx::{datum::JsonString, prelude::*};
 use serde_json::value::RawValue;
 use tailnet_wire::{Binding, Digest, Event, Node, NodeError};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use crate::{
 /// Only what changes is written: a node that says the same as before touches nothing and tells nobody.
 const BIND: &str = "
     UPDATE tailnet_private.peers p SET
-        node = q.node::json, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
+        node = q.node, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
     FROM unnest($2, $3, $4, $5) q(id, session, digest, node)
     WHERE p.id = q.id AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
       AND (p.status IS DISTINCT FROM 'ok' OR p.digest IS DISTINCT FROM q.digest)
@@ -38,8 +38,9 @@ fn bind_peers(
         let batch = self::sessions(peers, sessions)?;
         let nodes = array::values("nodes", nodes)?;
         array::same_length("peers", &batch, "nodes", &nodes)?;
-        let mut turn = Turn::take(registration, &batch.iter().map(|s| s.id).collect::<Vec<_>>())?;
-        let bound = bind(&mut turn, batch.into_iter().zip(nodes))?;
+        let mut batch = batch.into_iter().zip(nodes).collect();
+        let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.id)?;
+        let bound = bind(&mut turn, batch)?;
         turn.end(bound)
     })
 }
@@ -54,7 +55,7 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>)
             Ok(node) => {
                 checked.insert(session, node);
             }
-            Err(error) => turn.answer(session.refused(error.to_string())),
+            Err(error) => turn.answer(&session.refused(error.to_string())),
         }
     }
     let (mut ids, mut numbers) = (Vec::new(), Vec::new());
@@ -63,13 +64,13 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>)
         ids.push(session.id);
         numbers.push(session.number);
         digests.push(digest.0);
-        texts.push(node.get().to_owned());
+        texts.push(JsonString(node.get().to_owned()));
     }
     let args = [to_pg(turn.coordinator).into(), uuid_array(ids).into(), numbers.into(), digests.into(), texts.into()];
     let changed = rows(BIND, &args, |row| row.id(1))?;
     let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.id, node)).collect();
-    turn.fanout.tell_partners(&changed, |place| {
-        let id = changed[place];
+    let about: Vec<_> = changed.iter().map(|id| (*id, turn.role(*id))).collect();
+    turn.fanout.tell_partners(&about, |id| {
         let (digest, node) = nodes[&id].clone();
         Event::Changed { id, binding: Binding::Ok { digest, node } }
     })?;
@@ -79,7 +80,7 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>)
 fn check(id: Uuid, identity: Identity, text: String) -> Result<(Digest, Arc<RawValue>), NodeError> {
     let node = Node::parse(&text)?;
     node.check(identity.role, id)?;
-    Ok((node.digest(), RawValue::from_string(text)?.into()))
+    Ok((node.digest(), RawValue::from_string(text).expect("a node is JSON").into()))
 }
 
 /// A binding in three columns of a row: status, digest, node. None: the peer never announced a node.
@@ -88,8 +89,8 @@ pub fn from_row(row: &Row<'_>, first: usize) -> Result<Option<Binding>, Error> {
         None => Ok(None),
         Some("lost") => Ok(Some(Binding::Lost)),
         Some(_) => {
-            let pgrx::datum::JsonString(text) = row.get(first + 2)?;
-            let node = RawValue::from_string(text)?.into();
+            let JsonString(text) = row.get(first + 2)?;
+            let node = RawValue::from_string(text).map_err(|error| Error::Corrupt(format!("node ({error})")))?.into();
             Ok(Some(Binding::Ok { digest: Digest(row.get(first + 1)?), node }))
         }
     }

@@ -125,6 +125,6 @@ fn settle(id: Uuid) -> Result<(), Error> {
         return Ok(());
     }
     let mut fanout = Fanout::default();
-    fanout.tell(id, Event::Settled);
+    fanout.tell(id, &Event::Settled);
     fanout.send()
 }

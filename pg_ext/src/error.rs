@@ -3,6 +3,8 @@
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
 use uuid::Uuid;
 
+use crate::connection_event::Fault;
+
 /// A call that is refused whole. What is wrong with a single entry of a batch is told in the log instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,10 +22,12 @@ pub enum Error {
     NotRegistered,
     #[error("there is no peer {0}")]
     UnknownPeer(Uuid),
+    #[error("events are malformed")]
+    Events(#[source] serde_json::Error),
+    #[error("event {place} {fault}")]
+    ConnectionEvent { place: i32, fault: Fault },
     #[error("statement of the extension failed")]
     Spi(#[from] pgrx::spi::Error),
-    #[error("event could not be written as JSON")]
-    Event(#[from] serde_json::Error),
     #[error("{0} in a table of the extension")]
     Corrupt(String),
 }
@@ -32,12 +36,14 @@ impl Error {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::NullArgument(..) | Self::NullElement { .. } => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::Length { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::Length { .. } | Self::Events(_) | Self::ConnectionEvent { .. } => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
             Self::TooLong { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Isolation => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             Self::NotRegistered => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::UnknownPeer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            Self::Spi(_) | Self::Event(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Self::Spi(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Self::Corrupt(_) => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
         }
     }

@@ -1,19 +1,24 @@
 //! Events, each to the coordinators that must hear of it, and to no other.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    rc::Rc,
+};
 
-use tailnet_wire::{Event, payload};
+use tailnet_wire::{Event, Role, payload};
 use uuid::Uuid;
 
 use crate::{array::uuid_array, error::Error, notify::Channel, statement::rows};
 
 /// The coordinators that hold a connected peer with a tunnel to or from each of these peers; NULL: some are not
-/// connected. A subquery is looked up by key whatever the planner believes of the table; a join may be not.
+/// connected. Only a peer that opens tunnels is looked up as their source. A subquery is looked up by key whatever the
+/// planner believes of the table; a join may be not.
 const INTERESTED: &str = "
     SELECT DISTINCT q.ord, (SELECT p.coordinator_id FROM tailnet_private.peers p WHERE p.id = t.other)
-    FROM unnest($1) WITH ORDINALITY q(id, ord)
+    FROM unnest($1, $2) WITH ORDINALITY q(id, opens, ord)
     CROSS JOIN LATERAL (
-        SELECT o.dst AS other FROM tailnet_private.tunnels o WHERE o.src = q.id
+        SELECT o.dst AS other FROM tailnet_private.tunnels o WHERE q.opens AND o.src = q.id
         UNION ALL
         SELECT i.src FROM tailnet_private.tunnels i WHERE i.dst = q.id
     ) t";
@@ -31,27 +36,38 @@ thread_local! {
 /// The events of one transaction, by coordinator. Sent with [`Fanout::send`], in the order in which they were added.
 #[derive(Default)]
 pub struct Fanout {
-    events: BTreeMap<Uuid, Vec<Event>>,
+    /// As JSON: an event is written once, however many hear it.
+    events: BTreeMap<Uuid, Vec<Rc<str>>>,
 }
 
 impl Fanout {
     /// Adds an event for one coordinator.
-    pub fn tell(&mut self, coordinator: Uuid, event: Event) {
-        self.events.entry(coordinator).or_default().push(event);
+    pub fn tell(&mut self, coordinator: Uuid, event: &Event) {
+        self.add(coordinator, event.to_json().into());
     }
 
     /// Adds an event about each peer, for the coordinators of its tunnel partners.
-    pub fn tell_partners(&mut self, peers: &[Uuid], event: impl Fn(usize) -> Event) -> Result<(), Error> {
+    pub fn tell_partners(&mut self, peers: &[(Uuid, Role)], event: impl Fn(Uuid) -> Event) -> Result<(), Error> {
         if peers.is_empty() {
             return Ok(());
         }
-        let args = [uuid_array(peers.iter().copied()).into()];
-        for (place, coordinator) in rows(INTERESTED, &args, |row| Ok((row.place(1)?, row.maybe_id(2)?)))? {
-            if let Some(coordinator) = coordinator {
-                self.tell(coordinator, event(place));
-            }
+        let ids = uuid_array(peers.iter().map(|(id, _)| *id));
+        let opens: Vec<bool> = peers.iter().map(|(_, role)| *role != Role::Agent).collect();
+        let interested = rows(INTERESTED, &[ids.into(), opens.into()], |row| Ok((row.place(1)?, row.maybe_id(2)?)))?;
+        let mut texts: HashMap<usize, Rc<str>> = HashMap::new();
+        for (place, coordinator) in interested {
+            let Some(coordinator) = coordinator else { continue };
+            let text = match texts.entry(place) {
+                Entry::Occupied(written) => Rc::clone(written.get()),
+                Entry::Vacant(new) => Rc::clone(new.insert(event(peers[place].0).to_json().into())),
+            };
+            self.add(coordinator, text);
         }
         Ok(())
+    }
+
+    fn add(&mut self, coordinator: Uuid, text: Rc<str>) {
+        self.events.entry(coordinator).or_default().push(text);
     }
 
     /// Queues everything for delivery at commit. Coordinators that are gone are left out.
@@ -65,7 +81,7 @@ impl Fanout {
         {
             let channel = Channel::of(registration);
             let message = MESSAGE.replace(MESSAGE.get().wrapping_add(1));
-            for payload in payload::pack(message, &self.events[&coordinator])? {
+            for payload in payload::pack(message, &self.events[&coordinator]) {
                 channel.notify(&payload);
             }
         }

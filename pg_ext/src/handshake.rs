@@ -27,22 +27,21 @@ fn ready_for_handshake(
     dsts: Array<pgrx::Uuid>,
 ) -> i32 {
     raise_error(|| {
-        let batch = requests(srcs, sessions, dsts)?;
-        let mut turn = Turn::take(registration, &batch.iter().map(|r| r.src.id).collect::<Vec<_>>())?;
+        let mut batch = requests(srcs, sessions, dsts)?;
+        let mut turn = Turn::take(registration, &mut batch, |request| request.src.id)?;
         let found =
             rows(READY, &arguments(&turn, &batch), |row| Ok((row.place(1)?, row.maybe_id(2)?, row.get::<bool>(3)?)))?;
         let mut told = 0;
         for (place, coordinator, shared) in found {
             let request = batch[place];
             let (src, dst) = (request.src, request.dst);
-            let role = turn.identities.get(&src.id).map(|known| known.role);
-            if role == Some(Role::Client) {
-                turn.answer(src.refused("ready_for_handshake is refused: a client does not send it".to_owned()));
+            if turn.role(src.id) == Role::Client {
+                turn.answer(&src.refused("ready_for_handshake is refused: a client does not send it".to_owned()));
             } else if !shared {
                 let error = format!("ready_for_handshake for {dst} is refused: there is no tunnel with it");
-                turn.answer(Event::Refused { id: src.id, session: src.number, error, fatal: false });
+                turn.answer(&Event::Refused { id: src.id, session: src.number, error, fatal: false });
             } else if let Some(coordinator) = coordinator {
-                turn.fanout.tell(coordinator, Event::Ready { src: src.id, dst });
+                turn.fanout.tell(coordinator, &Event::Ready { src: src.id, dst });
                 told += 1;
             }
         }

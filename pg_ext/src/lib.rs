@@ -9,6 +9,7 @@
 //! - [`settings`]: what an operator may set
 //! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
 //! - [`array`]: array arguments, checked
+//! - [`advisory`]: the locks of a transaction
 //! - [`statement`]: SPI statements with kept plans
 //! - [`notify`]: the channel of a registration
 //! - [`fanout`]: events, each to the coordinators that must hear of it
@@ -19,14 +20,19 @@
 
 use pgrx::prelude::*;
 
+mod advisory;
 mod array;
 mod binding;
+mod connection_event;
+mod connection_log;
 mod coordinator;
 mod error;
 mod fanout;
 mod handshake;
+mod literal;
 mod notify;
 mod reaper;
+mod relation;
 mod revocation;
 mod session;
 mod settings;

@@ -13,7 +13,7 @@ use crate::{
     fanout::Fanout,
     session::disconnect,
     settings,
-    statement::{rows, run},
+    statement::{Row, rows, run},
     turn,
 };
 
@@ -30,10 +30,7 @@ const STILL_SILENT: &str = "
 
 /// For one coordinator a statement: joined with several, the planner reads the index as a whole for each of them.
 const NETWORKS: &str = "
-    SELECT DISTINCT i.network_id
-    FROM tailnet_private.peers p
-    JOIN tailnet_private.identities i ON i.id = p.id
-    WHERE p.coordinator_id = $1";
+    SELECT DISTINCT p.network_id FROM tailnet_private.peers p WHERE p.coordinator_id = $1";
 
 /// Bindings that were ok become lost; the node stays, for the peer may come back with the same.
 const LOSE_ALL: &str = "
@@ -42,7 +39,7 @@ const LOSE_ALL: &str = "
         updated_at = now, lost_at = now
     FROM (SELECT o.id, o.status FROM tailnet_private.peers o WHERE o.coordinator_id = $1) old, pg_catalog.clock_timestamp() now
     WHERE p.id = old.id
-    RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok'";
+    RETURNING p.id, p.role, old.status IS NOT DISTINCT FROM 'ok'";
 
 /// A stopped proxy does not read: its backend would wait for it, and Postgres would keep every notification since.
 const END_LISTENER: &str = "
@@ -87,15 +84,16 @@ pub fn end(coordinators: &[Uuid]) -> Result<usize, Error> {
     for id in coordinators {
         networks.extend(rows(NETWORKS, &[to_pg(*id).into()], |row| row.id(1))?);
     }
-    turn::lock_networks(networks)?;
+    turn::lock_networks(networks);
     let mut peers = Vec::new();
     for id in coordinators {
-        peers.extend(rows(LOSE_ALL, &[to_pg(*id).into()], |row| Ok((row.id(1)?, row.get::<bool>(2)?)))?);
+        let lose = |row: &Row<'_>| Ok((row.id(1)?, turn::role(row, 2)?, row.get::<bool>(3)?));
+        peers.extend(rows(LOSE_ALL, &[to_pg(*id).into()], lose)?);
         run(FORGET, &[to_pg(*id).into()])?;
     }
-    let lost: Vec<Uuid> = peers.iter().filter(|(_, bound)| *bound).map(|(id, _)| *id).collect();
+    let lost: Vec<_> = peers.iter().filter(|(.., bound)| *bound).map(|(id, role, _)| (*id, *role)).collect();
     let mut fanout = Fanout::default();
-    fanout.tell_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
+    fanout.tell_partners(&lost, |id| Event::Changed { id, binding: Binding::Lost })?;
     fanout.send()?;
     Ok(peers.len())
 }
@@ -113,9 +111,10 @@ pub fn remove_lost() -> Result<(), Error> {
     if found.is_empty() {
         return Ok(());
     }
-    turn::take_as_operator(&found)?;
+    let known = turn::take_as_operator(&found)?;
     let lost = rows(STILL_LOST, &[retention.into(), uuid_array(found).into()], |row| row.id(1))?;
     let mut fanout = Fanout::default();
+    let lost: Vec<_> = lost.into_iter().filter_map(|id| Some((id, known.get(&id)?.role))).collect();
     disconnect(&mut fanout, &lost)?;
     fanout.send()
 }

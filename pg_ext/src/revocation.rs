@@ -1,5 +1,7 @@
 //! Revocations: what an operator takes away, also from live sessions.
 
+use std::collections::HashMap;
+
 use pgrx::prelude::*;
 use tailnet_wire::{Ending, Event};
 use uuid::Uuid;
@@ -11,7 +13,7 @@ use crate::{
     session::disconnect,
     statement::{rows, run},
     tunnel::tell_closed,
-    turn::take_as_operator,
+    turn::{Identity, take_as_operator},
 };
 
 const REVOKE: &str = "
@@ -37,15 +39,15 @@ const CLOSE_GRANTED: &str = "
 fn revoke_peer(peer: Option<pgrx::Uuid>) -> bool {
     raise_error(|| {
         let id = from_pg(peer.ok_or(Error::NullArgument("peer", "the id of a peer"))?);
-        lock(&[id])?;
+        let known = lock(&[id])?;
         if run(REVOKE, &[to_pg(id).into()])? == 0 {
             return Ok(false);
         }
         let mut fanout = Fanout::default();
         for (session, coordinator) in rows(LIVE, &[to_pg(id).into()], |row| Ok((row.get(1)?, row.id(2)?)))? {
-            fanout.tell(coordinator, Event::Ended { id, session, why: Ending::Revoked });
+            fanout.tell(coordinator, &Event::Ended { id, session, why: Ending::Revoked });
         }
-        disconnect(&mut fanout, &[id])?;
+        disconnect(&mut fanout, &[(id, known[&id].role)])?;
         // Nobody can open these again, so they would wait for a peer that never returns.
         let inbound = rows(CLOSE_INBOUND, &[to_pg(id).into()], |row| Ok((row.id(1)?, row.id(2)?)))?;
         tell_closed(&mut fanout, &inbound)?;
@@ -73,10 +75,10 @@ fn revoke_tunnel(client: Option<pgrx::Uuid>, agent: Option<pgrx::Uuid>) -> bool 
 }
 
 /// Takes an operator's turn for peers that must exist.
-fn lock(peers: &[Uuid]) -> Result<(), Error> {
+fn lock(peers: &[Uuid]) -> Result<HashMap<Uuid, Identity>, Error> {
     let known = take_as_operator(peers)?;
     match peers.iter().find(|id| !known.contains_key(id)) {
         Some(id) => Err(Error::UnknownPeer(*id)),
-        None => Ok(()),
+        None => Ok(known),
     }
 }

@@ -1,16 +1,17 @@
 //! Sessions: one websocket of a peer. Of two sessions of a peer the one with the higher number is the newer; the other
 //! is fenced off: whatever it still writes has no effect.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use pgrx::prelude::*;
-use tailnet_wire::{Binding, Ending, Event};
+use tailnet_wire::{Binding, Ending, Event, Role};
 use uuid::Uuid;
 
 use crate::{
     array::{self, Array, to_pg, uuid_array},
     binding::bind,
     error::{Error, raise_error},
+    fanout::Fanout,
     statement::{rows, run},
     tunnel::{Request, open},
     turn::{self, Turn},
@@ -26,9 +27,9 @@ const CURRENT: &str = "
 
 /// A binding stays as it is: partners of a peer that is taken over see no LOST in between.
 const ATTACH: &str = "
-    INSERT INTO tailnet_private.peers AS p (id, coordinator_id, session, updated_at)
-    SELECT q.id, $1, q.session, pg_catalog.clock_timestamp()
-    FROM unnest($2, $3) q(id, session)
+    INSERT INTO tailnet_private.peers AS p (id, network_id, role, coordinator_id, session, updated_at)
+    SELECT q.id, q.network_id, q.role, $1, q.session, pg_catalog.clock_timestamp()
+    FROM unnest($2, $3, $4, $5) q(id, session, network_id, role)
     ON CONFLICT (id) DO UPDATE SET
         coordinator_id = EXCLUDED.coordinator_id, session = EXCLUDED.session, updated_at = EXCLUDED.updated_at,
         lost_at = NULL
@@ -95,7 +96,7 @@ pub fn sessions(peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> Result<Vec<Se
 fn attach_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
         let batch = self::sessions(peers, sessions)?;
-        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let mut turn = Turn::take_to_attach(registration, &batch)?;
         let attached = attach(&mut turn, &batch)?;
         send_views(&mut turn, &starts(&attached))?;
         turn.end(attached.len())
@@ -117,7 +118,7 @@ fn restore_peers(
         array::same_length("peers", &batch, "nodes", &nodes)?;
         let (srcs, dsts) = (array::ids("tunnel_srcs", tunnel_srcs)?, array::ids("tunnel_dsts", tunnel_dsts)?);
         array::same_length("tunnel_srcs", &srcs, "tunnel_dsts", &dsts)?;
-        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let mut turn = Turn::take_to_attach(registration, &batch)?;
         let attached = attach(&mut turn, &batch)?;
         let numbers: HashMap<Uuid, i64> = attached.iter().map(|s| (s.id, s.number)).collect();
         let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.id) == Some(&session.number));
@@ -137,16 +138,16 @@ fn restore_peers(
 #[pg_extern]
 fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
-        let batch = self::sessions(peers, sessions)?;
-        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let mut batch = self::sessions(peers, sessions)?;
+        let mut turn = Turn::take(registration, &mut batch, |session| session.id)?;
         let ended = rows(LOSE, &arguments(&turn, &batch), |row| {
             Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.get::<i64>(4)?))
         })?;
-        let lost: Vec<Uuid> = ended.iter().filter(|(_, bound, ..)| *bound).map(|(id, ..)| *id).collect();
+        let lost: Vec<_> = ended.iter().filter(|(_, bound, ..)| *bound).map(|(id, ..)| (*id, turn.role(*id))).collect();
         for (id, _, held, newer) in &ended {
             end_earlier(&mut turn, *id, *held, *newer);
         }
-        turn.fanout.tell_partners(&lost, |place| Event::Changed { id: lost[place], binding: Binding::Lost })?;
+        turn.fanout.tell_partners(&lost, |id| Event::Changed { id, binding: Binding::Lost })?;
         turn.end(ended.len())
     })
 }
@@ -154,13 +155,14 @@ fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessio
 #[pg_extern]
 fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
-        let batch = self::sessions(peers, sessions)?;
-        let mut turn = Turn::take(registration, &ids(&batch))?;
+        let mut batch = self::sessions(peers, sessions)?;
+        let mut turn = Turn::take(registration, &mut batch, |session| session.id)?;
         let ended = rows(ENDING, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.get(2)?, row.get(3)?)))?;
         for (id, held, newer) in &ended {
             end_earlier(&mut turn, *id, *held, *newer);
         }
-        disconnect(&mut turn.fanout, &ended.iter().map(|(id, ..)| *id).collect::<Vec<_>>())?;
+        let gone: Vec<_> = ended.iter().map(|(id, ..)| (*id, turn.role(*id))).collect();
+        disconnect(&mut turn.fanout, &gone)?;
         turn.end(ended.len())
     })
 }
@@ -168,16 +170,17 @@ fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, 
 /// A session ended, and with it the earlier one that the coordinator holds.
 fn end_earlier(turn: &mut Turn, id: Uuid, held: i64, ended: i64) {
     if held < ended {
-        turn.answer(Event::Ended { id, session: held, why: Ending::Superseded });
+        turn.answer(&Event::Ended { id, session: held, why: Ending::Superseded });
     }
 }
 
 /// Deletes peers and the tunnels that they opened, and tells their partners. Under the lock.
-pub fn disconnect(fanout: &mut crate::fanout::Fanout, peers: &[Uuid]) -> Result<(), Error> {
+pub fn disconnect(fanout: &mut Fanout, peers: &[(Uuid, Role)]) -> Result<(), Error> {
     // Who must hear it is known only while the tunnels stand.
-    fanout.tell_partners(peers, |place| Event::Disconnected { id: peers[place] })?;
-    run(DELETE_OUTBOUND, &[uuid_array(peers.iter().copied()).into()])?;
-    run(DELETE_PEERS, &[uuid_array(peers.iter().copied()).into()])?;
+    fanout.tell_partners(peers, |id| Event::Disconnected { id })?;
+    let ids = || uuid_array(peers.iter().map(|(id, _)| *id));
+    run(DELETE_OUTBOUND, &[ids().into()])?;
+    run(DELETE_PEERS, &[ids().into()])?;
     Ok(())
 }
 
@@ -197,19 +200,23 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
         let new = Session { id, number: newest[&id] };
         let held_elsewhere = coordinator.is_some_and(|holder| holder != turn.coordinator);
         if revoked {
-            turn.answer(Event::Ended { id, session: new.number, why: Ending::Revoked });
+            turn.answer(&Event::Ended { id, session: new.number, why: Ending::Revoked });
         } else if highest > new.number || (session == Some(new.number) && held_elsewhere) {
-            turn.answer(Event::Ended { id, session: new.number, why: Ending::Superseded });
+            turn.answer(&Event::Ended { id, session: new.number, why: Ending::Superseded });
         } else {
             if let (Some(old), Some(holder)) = (session, coordinator)
                 && old != new.number
             {
-                turn.fanout.tell(holder, Event::Ended { id, session: old, why: Ending::Superseded });
+                turn.fanout.tell(holder, &Event::Ended { id, session: old, why: Ending::Superseded });
             }
             attached.push(new);
         }
     }
-    run(ATTACH, &arguments(turn, &attached))?;
+    let [coordinator, ids, numbers] = arguments(turn, &attached);
+    let known = || attached.iter().map(|session| turn.identities[&session.id]);
+    let networks = uuid_array(known().map(|identity| identity.network));
+    let roles: Vec<_> = known().map(|identity| identity.role.as_str().to_owned()).collect();
+    run(ATTACH, &[coordinator, ids, numbers, networks.into(), roles.into()])?;
     let [_, ids, numbers] = arguments(turn, &attached);
     if run(REMEMBER, &[ids, numbers])? > 0 {
         // The commit must not wait for a disk or a standby with the networks' locks held.
@@ -222,10 +229,6 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
 fn arguments<'a>(turn: &Turn, batch: &[Session]) -> [pgrx::datum::DatumWithOid<'a>; 3] {
     let numbers: Vec<i64> = batch.iter().map(|s| s.number).collect();
     [to_pg(turn.coordinator).into(), uuid_array(batch.iter().map(|s| s.id)).into(), numbers.into()]
-}
-
-fn ids(batch: &[Session]) -> Vec<Uuid> {
-    batch.iter().map(|session| session.id).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Views from their beginning.

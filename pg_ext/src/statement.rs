@@ -16,7 +16,7 @@ use pgrx::{
     spi::{OwnedPreparedStatement, Spi, SpiHeapTupleData, SpiTupleTable},
 };
 
-use crate::{array::from_pg, error::Error};
+use crate::{array::from_pg, error::Error, relation::Named};
 
 /// So often a statement is planned for each execution. Planning takes a fraction of a millisecond.
 const YOUNG: u64 = 64;
@@ -42,22 +42,40 @@ pub fn rows<T>(
     args: &[DatumWithOid<'_>],
     map: impl Fn(&Row<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    execute(sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
+    execute(None, sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
+}
+
+/// The same for a statement that reads a relation of the caller.
+pub fn rows_from<T>(
+    relation: &impl Named,
+    sql: &'static str,
+    map: impl Fn(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    execute(Some(relation), sql, &[], |table| table.map(|tuple| map(&Row(tuple))).collect())
 }
 
 /// Runs a statement that returns nothing of interest, and returns how many rows it touched.
 pub fn run(sql: &'static str, args: &[DatumWithOid<'_>]) -> Result<usize, Error> {
-    execute(sql, args, |table| Ok(table.len()))
+    execute(None, sql, args, |table| Ok(table.len()))
+}
+
+/// The same for a statement that reads a relation of the caller.
+pub fn run_from(relation: &impl Named, sql: &'static str) -> Result<usize, Error> {
+    execute(Some(relation), sql, &[], |table| Ok(table.len()))
 }
 
 /// Always as a statement that may write: a read-only one would see the snapshot of the calling query, taken before this
 /// transaction waited for its turn.
 fn execute<T>(
+    relation: Option<&dyn Named>,
     sql: &'static str,
     args: &[DatumWithOid<'_>],
     read: impl FnOnce(SpiTupleTable<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     Spi::connect_mut(|client| {
+        if let Some(relation) = relation {
+            relation.register();
+        }
         PLANS.with_borrow_mut(|plans| {
             let executions = plans.get(sql).map_or(0, |plan| plan.executions) + 1;
             let stale = |plan: &Plan| executions <= YOUNG || plan.made.elapsed() > PLAN_LIFE;

@@ -88,14 +88,14 @@ fn open_tunnels(
     dsts: Array<pgrx::Uuid>,
 ) -> i32 {
     raise_error(|| {
-        let batch = requests(srcs, sessions, dsts)?;
-        let mut turn = Turn::take(registration, &batch.iter().map(|r| r.src.id).collect::<Vec<_>>())?;
+        let mut batch = requests(srcs, sessions, dsts)?;
+        let mut turn = Turn::take(registration, &mut batch, |request| request.src.id)?;
         let roles: HashMap<Uuid, Role> = turn.identities.iter().map(|(id, known)| (*id, known.role)).collect();
         let opened = open(&mut turn, &batch, |request| {
-            let expected = match roles.get(&request.src.id) {
-                Some(Role::Agent) => "an agent opens no tunnels",
-                Some(Role::Client) => "a client opens tunnels to the agents that it was granted",
-                _ => "a hub opens tunnels to the other peers of its network",
+            let expected = match roles[&request.src.id] {
+                Role::Agent => "an agent opens no tunnels",
+                Role::Client => "a client opens tunnels to the agents that it was granted",
+                Role::Hub => "a hub opens tunnels to the other peers of its network",
             };
             Some(request.src.refused(format!("tunnel to {} is refused: {expected}", request.dst)))
         })?;
@@ -111,8 +111,8 @@ fn close_tunnels(
     dsts: Array<pgrx::Uuid>,
 ) -> i32 {
     raise_error(|| {
-        let batch = requests(srcs, sessions, dsts)?;
-        let mut turn = Turn::take(registration, &batch.iter().map(|r| r.src.id).collect::<Vec<_>>())?;
+        let mut batch = requests(srcs, sessions, dsts)?;
+        let mut turn = Turn::take(registration, &mut batch, |request| request.src.id)?;
         let closed = rows(CLOSE, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.id(2)?)))?;
         tell_closed(&mut turn.fanout, &closed)?;
         turn.end(closed.len())
@@ -132,7 +132,7 @@ pub fn open(turn: &mut Turn, batch: &[Request], refusal: impl Fn(Request) -> Opt
         if fine {
             allowed.insert((request.src.id, request.dst));
         } else if let Some(event) = refusal(request) {
-            turn.answer(event);
+            turn.answer(&event);
         }
     }
     let (srcs, dsts): (Vec<_>, Vec<_>) = allowed.into_iter().unzip();
@@ -162,7 +162,7 @@ fn tell_opened(fanout: &mut Fanout, opened: &[(Uuid, Uuid)]) -> Result<(), Error
                 held.iter().map(|dst| Far { id: *dst, binding: None }).collect()
             };
             let src_binding = if held.is_empty() { None } else { source.and_then(|end| end.binding.clone()) };
-            fanout.tell(coordinator, Event::Opened { src, src_binding, dsts });
+            fanout.tell(coordinator, &Event::Opened { src, src_binding, dsts });
         }
     }
     Ok(())
@@ -175,7 +175,7 @@ pub fn tell_closed(fanout: &mut Fanout, closed: &[(Uuid, Uuid)]) -> Result<(), E
         let holder = ends.get(&src).and_then(|end| end.coordinator);
         for (coordinator, held) in by_coordinator(&ends, &dsts, holder) {
             let dsts = if holder == Some(coordinator) { dsts.clone() } else { held };
-            fanout.tell(coordinator, Event::Closed { src, dsts });
+            fanout.tell(coordinator, &Event::Closed { src, dsts });
         }
     }
     Ok(())

@@ -10,10 +10,12 @@ use tailnet_wire::Role;
 use uuid::Uuid;
 
 use crate::{
+    advisory,
     array::{from_pg, to_pg, uuid_array},
     error::Error,
     fanout::Fanout,
-    statement::{rows, run},
+    session::Session,
+    statement::{Row, rows},
 };
 
 /// Networks hash onto so many lock keys: few enough for any batch to hold them all, many enough to rarely collide.
@@ -25,15 +27,33 @@ const LOCK_TIMEOUT_MS: i32 = 5_000;
 /// How long a client may sit on the locks between two statements of a transaction.
 const IDLE_TIMEOUT_MS: i32 = 5_000;
 
-// First keys of the two kinds of advisory locks: "tnnw" and "tnco" in ASCII.
+// First keys of the kinds of advisory locks: "tnnw", "tnco" and "tnre" in ASCII.
 const NETWORK_CLASS: i32 = 0x746e_6e77;
 const COORDINATOR_CLASS: i32 = 0x746e_636f;
+const REGISTRATION_CLASS: i32 = 0x746e_7265;
 
-const LOCK_SHARED: &str = "SELECT pg_catalog.pg_advisory_xact_lock_shared($1, $2)";
-const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock($1, $2)";
-const TRY_LOCK: &str = "SELECT pg_catalog.pg_try_advisory_xact_lock($1, $2)";
-const LOCK_ALL: &str = "SELECT pg_catalog.pg_advisory_xact_lock($1, k) FROM unnest($2) k";
 const REGISTERED: &str = "SELECT c.id FROM tailnet_private.coordinators c WHERE c.registration = $1";
+
+const REGISTRATION: &str = "SELECT c.registration FROM tailnet_private.coordinators c WHERE c.id = $1";
+
+/// The coordinator of a registration, with the peers that are or were connected. One row without a peer when there is none.
+const CONNECTED: &str = "
+    SELECT c.id, k.id, k.network_id, k.role
+    FROM tailnet_private.coordinators c
+    LEFT JOIN LATERAL (
+        SELECT p.id, p.network_id, p.role FROM unnest($2) q(id) JOIN tailnet_private.peers p ON p.id = q.id
+    ) k ON true
+    WHERE c.registration = $1";
+
+/// The same with all peers that exist.
+const IDENTIFIED: &str = "
+    SELECT c.id, k.id, k.network_id, k.role
+    FROM tailnet_private.coordinators c
+    LEFT JOIN LATERAL (
+        SELECT i.id, i.network_id, i.role FROM unnest($2) q(id) JOIN tailnet_private.identities i ON i.id = q.id
+    ) k ON true
+    WHERE c.registration = $1";
+
 const IDENTITIES: &str = "
     SELECT i.id, i.network_id, i.role
     FROM unnest($1) q(id)
@@ -85,25 +105,34 @@ pub fn set_local(name: &CStr, value: &CStr) {
     }
 }
 
-/// Which of a coordinator's calls may run beside each other: a call of a registration shares, what ends the
-/// registration (a new one, a close, an expiry) excludes, so no call of an ended one is still to commit.
-fn coordinator_key(coordinator: Uuid) -> i32 {
-    let (words, _) = coordinator.as_bytes().as_chunks();
+/// A lock key of a uuid.
+fn key(id: Uuid) -> i32 {
+    let (words, _) = id.as_bytes().as_chunks();
     words.iter().fold(0, |key, word| key ^ i32::from_be_bytes(*word))
 }
 
-/// Waits for a coordinator's calls in flight, and keeps others out until the transaction ends.
+/// Waits for the calls in flight of a coordinator's registration, and keeps others out until the transaction ends. Who
+/// ends registrations does it one after the other, so the one that is found cannot be replaced meanwhile.
 pub fn exclude_calls(coordinator: Uuid) -> Result<(), Error> {
     guard()?;
-    run(LOCK, &[COORDINATOR_CLASS.into(), coordinator_key(coordinator).into()])?;
+    advisory::lock(COORDINATOR_CLASS, key(coordinator));
+    if let Some(registration) = registration_of(coordinator)? {
+        advisory::lock(REGISTRATION_CLASS, key(registration));
+    }
     Ok(())
 }
 
 /// The same, but gives up at once while there are calls in flight.
 pub fn try_exclude_calls(coordinator: Uuid) -> Result<bool, Error> {
-    let got: Vec<bool> =
-        rows(TRY_LOCK, &[COORDINATOR_CLASS.into(), coordinator_key(coordinator).into()], |row| row.get(1))?;
-    Ok(got == [true])
+    if !advisory::try_lock(COORDINATOR_CLASS, key(coordinator)) {
+        return Ok(false);
+    }
+    Ok(registration_of(coordinator)?
+        .is_none_or(|registration| advisory::try_lock(REGISTRATION_CLASS, key(registration))))
+}
+
+fn registration_of(coordinator: Uuid) -> Result<Option<Uuid>, Error> {
+    Ok(rows(REGISTRATION, &[to_pg(coordinator).into()], |row| row.id(1))?.pop())
 }
 
 /// The coordinator of a registration.
@@ -111,24 +140,25 @@ pub fn registered(registration: Uuid) -> Result<Uuid, Error> {
     rows(REGISTERED, &[to_pg(registration).into()], |row| row.id(1))?.pop().ok_or(Error::NotRegistered)
 }
 
-/// The coordinator of a registration, which cannot end before the transaction does.
-pub fn admit(registration: Option<pgrx::Uuid>) -> Result<Uuid, Error> {
+/// Makes a registration stand until the transaction ends, if it is current by then. What ends one (a new one, a close, an
+/// expiry) excludes its calls, so no call of an ended one is still to commit.
+fn hold(registration: Option<pgrx::Uuid>) -> Result<Uuid, Error> {
     guard()?;
     let registration = registration.map(from_pg).ok_or(Error::NotRegistered)?;
-    let coordinator = registered(registration)?;
-    run(LOCK_SHARED, &[COORDINATOR_CLASS.into(), coordinator_key(coordinator).into()])?;
-    // It may have ended while this call waited.
-    if registered(registration)? == coordinator { Ok(coordinator) } else { Err(Error::NotRegistered) }
+    advisory::lock_shared(REGISTRATION_CLASS, key(registration));
+    Ok(registration)
+}
+
+/// The coordinator of a registration, which cannot end before the transaction does.
+pub fn admit(registration: Option<pgrx::Uuid>) -> Result<Uuid, Error> {
+    registered(hold(registration)?)
 }
 
 /// Takes the locks of networks, in sorted order, until the transaction ends.
-pub fn lock_networks(networks: impl IntoIterator<Item = Uuid>) -> Result<(), Error> {
+pub fn lock_networks(networks: impl IntoIterator<Item = Uuid>) {
     let keys: BTreeSet<i32> =
         networks.into_iter().map(|network| i32::from(network.as_bytes()[15] % NETWORK_LOCKS)).collect();
-    if !keys.is_empty() {
-        run(LOCK_ALL, &[NETWORK_CLASS.into(), keys.into_iter().collect::<Vec<_>>().into()])?;
-    }
-    Ok(())
+    keys.into_iter().for_each(|key| advisory::lock(NETWORK_CLASS, key));
 }
 
 /// A coordinator's turn: it holds the locks of the networks of the peers it acts for, and gathers what must be told.
@@ -142,16 +172,47 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Waits for the turn. Statements that follow see every earlier change of these networks.
-    pub fn take(registration: Option<pgrx::Uuid>, peers: &[Uuid]) -> Result<Self, Error> {
-        let coordinator = admit(registration)?;
-        let identities = identities(peers)?;
-        lock_networks(identities.values().map(|identity| identity.network))?;
+    /// Waits for the turn of sessions that stand. Statements that follow see every earlier change of their networks. Drops
+    /// the entries of peers that never connected: nobody holds the locks of their networks, and they have no session.
+    pub fn take<T>(
+        registration: Option<pgrx::Uuid>,
+        batch: &mut Vec<T>,
+        peer: impl Fn(&T) -> Uuid,
+    ) -> Result<Self, Error> {
+        let turn = Self::of(CONNECTED, registration, batch.iter().map(&peer))?;
+        batch.retain(|entry| turn.identities.contains_key(&peer(entry)));
+        Ok(turn)
+    }
+
+    /// Waits for the turn of sessions that may be the first of their peers.
+    pub fn take_to_attach(registration: Option<pgrx::Uuid>, batch: &[Session]) -> Result<Self, Error> {
+        Self::of(IDENTIFIED, registration, batch.iter().map(|session| session.id))
+    }
+
+    fn of(
+        sql: &'static str,
+        registration: Option<pgrx::Uuid>,
+        peers: impl Iterator<Item = Uuid>,
+    ) -> Result<Self, Error> {
+        let registration = hold(registration)?;
+        let peers: BTreeSet<Uuid> = peers.collect();
+        let known = rows(sql, &[to_pg(registration).into(), uuid_array(peers).into()], |row| {
+            let peer = row.maybe_id(2)?.map(|id| Ok::<_, Error>((id, identity(row, 3)?))).transpose()?;
+            Ok((row.id(1)?, peer))
+        })?;
+        let coordinator = known.first().ok_or(Error::NotRegistered)?.0;
+        let identities: HashMap<_, _> = known.into_iter().filter_map(|(_, peer)| peer).collect();
+        lock_networks(identities.values().map(|identity| identity.network));
         Ok(Self { coordinator, identities, fanout: Fanout::default() })
     }
 
+    /// The role of a peer of this turn.
+    pub fn role(&self, peer: Uuid) -> Role {
+        self.identities[&peer].role
+    }
+
     /// Adds an event for the acting coordinator itself.
-    pub fn answer(&mut self, event: tailnet_wire::Event) {
+    pub fn answer(&mut self, event: &tailnet_wire::Event) {
         self.fanout.tell(self.coordinator, event);
     }
 
@@ -165,16 +226,20 @@ impl Turn {
 /// An operator's turn: in the networks of these peers, for no coordinator.
 pub fn take_as_operator(peers: &[Uuid]) -> Result<HashMap<Uuid, Identity>, Error> {
     guard()?;
-    let identities = identities(peers)?;
-    lock_networks(identities.values().map(|identity| identity.network))?;
+    let peers = uuid_array(peers.iter().copied());
+    let identities: HashMap<_, _> =
+        rows(IDENTITIES, &[peers.into()], |row| Ok((row.id(1)?, identity(row, 2)?)))?.into_iter().collect();
+    lock_networks(identities.values().map(|identity| identity.network));
     Ok(identities)
 }
 
-fn identities(peers: &[Uuid]) -> Result<HashMap<Uuid, Identity>, Error> {
-    let found = rows(IDENTITIES, &[uuid_array(peers.iter().copied()).into()], |row| {
-        let role: String = row.get(3)?;
-        let role = role.parse().map_err(|e: tailnet_wire::role::UnknownRole| Error::Corrupt(e.to_string()))?;
-        Ok((row.id(1)?, Identity { network: row.id(2)?, role }))
-    })?;
-    Ok(found.into_iter().collect())
+/// Network and role, in two columns of a row.
+fn identity(row: &Row<'_>, first: usize) -> Result<Identity, Error> {
+    Ok(Identity { network: row.id(first)?, role: role(row, first + 1)? })
+}
+
+/// A role, in a column of a row.
+pub fn role(row: &Row<'_>, column: usize) -> Result<Role, Error> {
+    let role: String = row.get(column)?;
+    role.parse().map_err(|error: tailnet_wire::role::UnknownRole| Error::Corrupt(error.to_string()))
 }

@@ -53,11 +53,12 @@ fn view_peers(
         let batch = self::sessions(peers, sessions)?;
         let afters = array::elements("afters", afters)?;
         array::same_length("peers", &batch, "afters", &afters)?;
-        let mut turn = Turn::take(registration, &batch.iter().map(|s| s.id).collect::<Vec<_>>())?;
-        let numbers: Vec<i64> = batch.iter().map(|s| s.number).collect();
-        let args = [to_pg(turn.coordinator).into(), uuid_array(batch.iter().map(|s| s.id)).into(), numbers.into()];
-        let live = rows(LIVE, &args, |row| row.place(1))?;
-        let pages: Vec<_> = live.into_iter().map(|place| (batch[place], afters[place].map(from_pg))).collect();
+        let mut batch = batch.into_iter().zip(afters.into_iter().map(|after| after.map(from_pg))).collect();
+        let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.id)?;
+        let numbers: Vec<i64> = batch.iter().map(|(session, _)| session.number).collect();
+        let ids = uuid_array(batch.iter().map(|(session, _)| session.id));
+        let live = rows(LIVE, &[to_pg(turn.coordinator).into(), ids.into(), numbers.into()], |row| row.place(1))?;
+        let pages: Vec<_> = live.into_iter().map(|place| batch[place]).collect();
         send_views(&mut turn, &pages)?;
         turn.end(pages.len())
     })
@@ -86,7 +87,7 @@ pub fn send_views(turn: &mut Turn, pages: &[(Session, Option<Uuid>)]) -> Result<
         let more = partners.len() > size;
         partners.truncate(size);
         let until = if more { partners.last().map(|last| last.id) } else { None };
-        turn.answer(Event::View { id: session.id, session: session.number, after: *after, until, partners });
+        turn.answer(&Event::View { id: session.id, session: session.number, after: *after, until, partners });
     }
     Ok(())
 }

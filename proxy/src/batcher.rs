@@ -1,8 +1,12 @@
-//! Natural batching: what arrives while the workers are busy is the next batch.
+//! Natural batching with a pace: what arrives while the workers are busy, or soon after a batch was taken, is the next
+//! batch.
 //!
 //! A batcher keeps the latest request a key, so it does not grow with traffic. It never gives out a key that is in
-//! flight, so the requests of one key reach Postgres in order however many workers there are. An idle worker takes a
-//! request at once, unless its role lingers: then it waits for a full batch, an urgent request, or the end of that time.
+//! flight, so the requests of one key reach Postgres in order however many workers there are. After a pause a request is
+//! taken at once, unless its role lingers: then it waits for a full batch, an urgent request, or the end of that time.
+//!
+//! Why a pace: a call costs Postgres as much as twenty entries, and an idle worker would make one for each handful of
+//! requests. Ten thousand peers that connect at once are thirty thousand calls then, and most of the work is overhead.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,6 +34,17 @@ pub trait Request {
     }
 }
 
+/// How requests become batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    /// The most requests of a batch.
+    pub limit: usize,
+    /// How long a request that is not urgent waits for others.
+    pub linger: Duration,
+    /// The least time from one batch to the next, unless that is full.
+    pub pace: Duration,
+}
+
 /// The waiting requests of one role.
 #[derive(Debug)]
 pub struct Batcher<K, R> {
@@ -50,6 +65,8 @@ struct State<K, R> {
     arrivals: u64,
     /// Since when there are free keys.
     free_since: Instant,
+    /// When a batch was last taken.
+    taken: Option<Instant>,
     /// Nobody lingers any more: something free is urgent, or the proxy drains.
     urgent: bool,
     draining: bool,
@@ -70,6 +87,7 @@ impl<K, R> Batcher<K, R> {
             in_flight: HashMap::new(),
             arrivals: 0,
             free_since: Instant::now(),
+            taken: None,
             urgent: false,
             draining: false,
         };
@@ -97,12 +115,12 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         self.work.notify_one();
     }
 
-    /// Waits until requests are there and worth a call, and takes up to `limit` of them, oldest first. Nothing is lost
-    /// when the future is dropped. Each batch must be given back with [`Batcher::finish`].
-    pub async fn take(&self, limit: usize, linger: Duration) -> Vec<(K, R)> {
+    /// Waits until requests are there and worth a call, and takes the oldest of them. Nothing is lost when the future is
+    /// dropped. Each batch must be given back with [`Batcher::finish`].
+    pub async fn take(&self, batching: Batching) -> Vec<(K, R)> {
         loop {
             let woken = self.work.notified();
-            match self.try_take(limit, linger) {
+            match self.try_take(batching) {
                 Take::Batch(batch) => return batch,
                 Take::Nothing => woken.await,
                 // Whether it was woken or time is over, the next look decides.
@@ -111,7 +129,7 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         }
     }
 
-    /// Takes what is there from now on, without lingering.
+    /// Takes what is there from now on, without waiting for more.
     pub fn drain(&self) {
         self.lock().draining = true;
         self.work.notify_waiters();
@@ -175,13 +193,15 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         }
     }
 
-    fn try_take(&self, limit: usize, linger: Duration) -> Take<K, R> {
+    fn try_take(&self, Batching { limit, linger, pace }: Batching) -> Take<K, R> {
         let mut state = self.lock();
         if state.free.is_empty() {
             return Take::Nothing;
         }
-        let end = state.free_since + linger;
-        if state.free.len() < limit && !state.urgent && !state.draining && Instant::now() < end {
+        let now = Instant::now();
+        let lingers = if state.urgent { Duration::ZERO } else { linger };
+        let end = (state.free_since + lingers).max(state.taken.map_or(now, |taken| taken + pace));
+        if state.free.len() < limit && !state.draining && now < end {
             return Take::Until(end);
         }
         let mut batch = Vec::new();
@@ -193,7 +213,7 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         }
         let more = !state.free.is_empty();
         state.urgent &= more;
-        state.free_since = Instant::now();
+        (state.free_since, state.taken) = (now, Some(now));
         drop(state);
         if more {
             self.work.notify_one();
@@ -210,7 +230,7 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
 enum Take<K, R> {
     Batch(Vec<(K, R)>),
     Nothing,
-    /// Something, but it lingers until then.
+    /// Something, but it waits for more until then.
     Until(Instant),
 }
 
@@ -239,6 +259,16 @@ mod tests {
 
     const LINGER: Duration = Duration::from_secs(5);
 
+    const PACE: Duration = Duration::from_millis(10);
+
+    fn lingering(limit: usize) -> Batching {
+        Batching { limit, linger: LINGER, pace: Duration::ZERO }
+    }
+
+    fn paced(limit: usize) -> Batching {
+        Batching { limit, linger: Duration::ZERO, pace: PACE }
+    }
+
     /// A step that waits for no other.
     const URGENT: u32 = 99;
 
@@ -262,7 +292,7 @@ mod tests {
     }
 
     fn take(batcher: &Batcher<char, Steps>, limit: usize) -> Vec<(char, Vec<u32>)> {
-        let batch = batcher.take(limit, Duration::ZERO).now_or_never().unwrap_or_default();
+        let batch = batcher.take(Batching { pace: Duration::ZERO, ..paced(limit) }).now_or_never().unwrap_or_default();
         batch.into_iter().map(|(key, Steps(steps))| (key, steps)).collect()
     }
 
@@ -310,15 +340,15 @@ mod tests {
         let batcher = Batcher::default();
         push(&batcher, 'a', 1);
         let begun = Instant::now();
-        assert!(batcher.take(2, LINGER).now_or_never().is_none());
-        assert_eq!(batcher.take(2, LINGER).await.len(), 1);
+        assert!(batcher.take(lingering(2)).now_or_never().is_none());
+        assert_eq!(batcher.take(lingering(2)).await.len(), 1);
         assert_eq!(begun.elapsed(), LINGER);
         batcher.finish(['a'], Vec::new());
         for (key, step) in [('a', 2), ('b', 3), ('c', 4)] {
             push(&batcher, key, step);
         }
-        assert_eq!(batcher.take(2, LINGER).now_or_never().expect("full").len(), 2);
-        assert!(batcher.take(2, LINGER).now_or_never().is_none(), "the rest lingers anew");
+        assert_eq!(batcher.take(lingering(2)).now_or_never().expect("full").len(), 2);
+        assert!(batcher.take(lingering(2)).now_or_never().is_none(), "the rest lingers anew");
     }
 
     #[tokio::test(start_paused = true)]
@@ -326,12 +356,31 @@ mod tests {
         let batcher = Batcher::default();
         push(&batcher, 'a', 1);
         push(&batcher, 'b', URGENT);
-        assert_eq!(batcher.take(9, LINGER).now_or_never().expect("urgent").len(), 2);
+        assert_eq!(batcher.take(lingering(9)).now_or_never().expect("urgent").len(), 2);
         batcher.finish(['a', 'b'], Vec::new());
         push(&batcher, 'a', 2);
-        assert!(batcher.take(9, LINGER).now_or_never().is_none());
+        assert!(batcher.take(lingering(9)).now_or_never().is_none());
         batcher.drain();
-        assert_eq!(batcher.take(9, LINGER).now_or_never().expect("draining").len(), 1);
+        assert_eq!(batcher.take(lingering(9)).now_or_never().expect("draining").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn under_load_batches_are_a_pace_apart_and_after_a_pause_there_is_no_wait() {
+        let batcher = Batcher::default();
+        let begun = Instant::now();
+        push(&batcher, 'a', 1);
+        assert_eq!(batcher.take(paced(9)).now_or_never().expect("nothing was taken yet").len(), 1);
+        push(&batcher, 'b', 2);
+        assert!(batcher.take(paced(9)).now_or_never().is_none());
+        push(&batcher, 'c', URGENT);
+        assert_eq!(batcher.take(paced(9)).await.len(), 2, "the pace holds for what is urgent, too");
+        assert_eq!(begun.elapsed(), PACE);
+        for key in ['d', 'e', 'f'] {
+            push(&batcher, key, 3);
+        }
+        assert_eq!(batcher.take(paced(2)).now_or_never().expect("full").len(), 2);
+        tokio::time::advance(PACE).await;
+        assert_eq!(batcher.take(paced(9)).now_or_never().expect("after a pause").len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -340,7 +389,7 @@ mod tests {
         push(&batcher, 'a', 1);
         push(&batcher, 'a', 2);
         push(&batcher, 'b', 3);
-        let batch = batcher.take(9, Duration::ZERO).await;
+        let batch = batcher.take(Batching { pace: Duration::ZERO, ..paced(9) }).await;
         let failed = batch.into_iter().filter(|(key, _)| *key == 'a').collect();
         batcher.finish(['a', 'b'], failed);
         let counts = &batcher.counts;
@@ -353,7 +402,7 @@ mod tests {
         let batcher = std::sync::Arc::new(Batcher::default());
         let worker = || {
             let batcher = std::sync::Arc::clone(&batcher);
-            tokio::spawn(async move { batcher.take(1, Duration::ZERO).await })
+            tokio::spawn(async move { batcher.take(Batching { pace: Duration::ZERO, ..paced(1) }).await })
         };
         let workers = [worker(), worker()];
         tokio::task::yield_now().await;

@@ -38,6 +38,10 @@ impl Role for Binder {
     type Request = BinderRequest;
     const NAME: &'static str = "binder";
 
+    fn traced(id: &SessionId, request: &BinderRequest) -> Option<(SessionId, &'static str)> {
+        Some((*id, request.step?.name()))
+    }
+
     fn batcher(hub: &Hub) -> &Batcher<SessionId, BinderRequest> {
         &hub.binder
     }

@@ -3,12 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use tailnet_traces::{Endpoint, Service, Settings, endpoint::EndpointError};
+use uuid::Uuid;
 
 use crate::{
+    batcher::Batching,
     chain::Chain,
     database::{Database, DatabaseError},
     frame::MAX_REPORTS,
-    worker::Batching,
 };
 
 /// Carries websocket peers of a tailnet onto one LISTEN channel of Postgres.
@@ -58,6 +60,11 @@ pub struct Config {
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_limit: u16,
 
+    /// The least time from one call of a kind to the next, unless that is full, such as 10ms. After a pause a request is
+    /// called for at once, so it delays only under load. More saves Postgres work, and delays each change by up to as much.
+    #[arg(long, env = "TAILNET_BATCH_INTERVAL", default_value = "10ms", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub batch_interval: Duration,
+
     /// The most agents in one write of heartbeats.
     #[arg(long, env = "TAILNET_HEARTBEAT_LIMIT", default_value_t = 500, value_name = "COUNT",
           value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -94,6 +101,21 @@ pub struct Config {
     #[arg(long, env = "TAILNET_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,
 
+    /// Where traces go: the base URL of an OpenTelemetry collector that takes OTLP over HTTP with protobuf, such as
+    /// http://127.0.0.1:4318. No TLS [default: nowhere]. A connection is traced when the traceparent of its upgrade is
+    /// sampled.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", default_value = "", hide_default_value = true,
+          value_parser = collector)]
+    pub otlp_endpoint: Collector,
+
+    /// The name of the service in traces [default: tailnet-proxy].
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
+    pub service_name: Option<String>,
+
+    /// The share of the connections without a traceparent that is traced too, from 0 to 1.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", default_value = "0", value_parser = ratio)]
+    pub trace_ratio: f64,
+
     /// What is logged to stderr: a level (error, warn, info, debug, trace), or a list as in
     /// "info,tailnet_proxy=debug".
     #[arg(long, env = "TAILNET_LOG", default_value = "info,tokio_postgres=warn", value_name = "FILTER", value_parser = filter)]
@@ -103,6 +125,13 @@ pub struct Config {
     #[arg(long, env = "TAILNET_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
+
+/// Where traces go; None: nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector(pub Option<Endpoint>);
+
+/// Connects and disconnects of agents are written after each other's: nobody waits for them.
+const CONNECTS_PACE: Duration = Duration::from_millis(50);
 
 /// The forms of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,19 +167,34 @@ impl Config {
         }
     }
 
-    /// How requests of the roles that change coordination become batches: naturally, without waiting.
+    /// How requests of the roles that change coordination become batches: naturally, at a pace.
     pub fn batching(&self) -> Batching {
-        Batching { limit: usize::from(self.batch_limit), linger: Duration::ZERO }
+        Batching { limit: usize::from(self.batch_limit), linger: Duration::ZERO, pace: self.batch_interval }
     }
 
     /// How heartbeats become batches.
     pub fn heartbeat_batching(&self) -> Batching {
-        Batching { limit: usize::from(self.heartbeat_limit), linger: self.heartbeat_interval }
+        Batching {
+            limit: usize::from(self.heartbeat_limit),
+            linger: self.heartbeat_interval,
+            pace: CONNECTS_PACE.min(self.heartbeat_interval),
+        }
     }
 
     /// How reports become batches.
     pub fn report_batching(&self) -> Batching {
-        Batching { limit: usize::from(self.report_limit), linger: self.report_interval }
+        Batching { limit: usize::from(self.report_limit), linger: self.report_interval, pace: Duration::ZERO }
+    }
+
+    /// How the traces of this coordinator are exported.
+    pub fn traces(&self, coordinator: Uuid) -> Settings {
+        let service = Service {
+            default_name: env!("CARGO_PKG_NAME"),
+            name: self.service_name.clone().filter(|name| !name.is_empty()),
+            version: env!("CARGO_PKG_VERSION"),
+            instance: coordinator.to_string(),
+        };
+        Settings { service, ratio: self.trace_ratio, queue: None }
     }
 
     /// The name of this proxy.
@@ -173,6 +217,19 @@ fn report_queue(text: &str) -> Result<usize, String> {
 /// An error of clap names the causes only in its own text.
 fn database(url: &str) -> Result<Database, String> {
     url.parse().map_err(|error: DatabaseError| Chain(&error).to_string())
+}
+
+/// An empty text is none, as everywhere among the variables of OpenTelemetry.
+fn collector(text: &str) -> Result<Collector, EndpointError> {
+    if text.is_empty() { Ok(Collector(None)) } else { text.parse().map(|endpoint| Collector(Some(endpoint))) }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(0.0),
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -220,6 +277,9 @@ mod tests {
             ("--batch-limit=4097", "1..=4096"),
             ("--listen=nowhere", "nowhere"),
             ("--log=a=b=c", "a=b=c"),
+            ("--otlp-endpoint=https://h:4318", "expected http://"),
+            ("--otlp-endpoint=h:4318", "base URL of an OTLP collector"),
+            ("--trace-ratio=1.5", "from 0 to 1"),
             ("--database-url=mysql://x", "not a Postgres connection URL"),
             ("--database-url=postgres://h/d?sslmode=require", "needs TLS"),
         ] {
@@ -230,6 +290,13 @@ mod tests {
             };
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn an_empty_variable_of_opentelemetry_is_none() {
+        let config = parse(&["--otlp-endpoint=", "--service-name=", "--trace-ratio="]).expect("good options");
+        assert_eq!((&config.otlp_endpoint, config.trace_ratio), (&Collector(None), 0.0));
+        assert_eq!(config.traces(Uuid::nil()).service.name, None);
     }
 
     #[test]

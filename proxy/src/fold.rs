@@ -23,7 +23,8 @@ use crate::{
 /// The state of one proxy.
 #[derive(Debug, Default)]
 pub struct Fold {
-    locals: HashMap<Uuid, Local>,
+    /// Boxed: up to half of the table is empty.
+    locals: HashMap<Uuid, Box<Local>>,
     /// (peer, local peer that shares a tunnel with it).
     interest: BTreeSet<(Uuid, Uuid)>,
     /// How often the log was known to be folded up to the present.
@@ -56,7 +57,7 @@ impl Fold {
             older.outbox.close(Close::Superseded);
         }
         let outbox = Arc::new(Outbox::default());
-        self.locals.insert(id.peer, Local::new(id.number, Arc::clone(&outbox)));
+        self.locals.insert(id.peer, Box::new(Local::new(id.number, Arc::clone(&outbox))));
         Some(outbox)
     }
 
@@ -259,7 +260,7 @@ impl Fold {
     }
 
     fn note_withheld(&mut self, peer: Uuid) {
-        if !self.settled && self.locals.get(&peer).is_some_and(Local::withholds) {
+        if !self.settled && self.locals.get(&peer).is_some_and(|local| local.withholds()) {
             self.withholding.insert(peer);
         }
     }
@@ -279,14 +280,14 @@ impl Fold {
     }
 
     fn get(&self, id: SessionId) -> Option<&Local> {
-        self.locals.get(&id.peer).filter(|local| local.session == id.number)
+        self.locals.get(&id.peer).map(Box::as_ref).filter(|local| local.session == id.number)
     }
 
     fn get_mut(&mut self, id: SessionId) -> Option<&mut Local> {
-        self.locals.get_mut(&id.peer).filter(|local| local.session == id.number)
+        self.locals.get_mut(&id.peer).map(Box::as_mut).filter(|local| local.session == id.number)
     }
 
-    fn remove(&mut self, peer: Uuid) -> Option<Local> {
+    fn remove(&mut self, peer: Uuid) -> Option<Box<Local>> {
         let local = self.locals.remove(&peer)?;
         for other in local.partners() {
             self.interest.remove(&(other, peer));

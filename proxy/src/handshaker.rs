@@ -50,6 +50,10 @@ impl Role for Handshaker {
     type Request = HandshakerRequest;
     const NAME: &'static str = "handshaker";
 
+    fn traced((id, _): &Self::Key, _: &HandshakerRequest) -> Option<(SessionId, &'static str)> {
+        Some((*id, "handshake"))
+    }
+
     fn batcher(hub: &Hub) -> &Batcher<Self::Key, HandshakerRequest> {
         &hub.handshaker
     }

@@ -31,6 +31,7 @@ use crate::{
     request::{BinderRequest, HandshakerRequest, Permit, QuerierRequest, Question, Step, TunnelerRequest},
     restoring::Restoration,
     store::TokenHash,
+    traces::Traces,
     tunneler::Tunneler,
     worker::Role as _,
 };
@@ -55,6 +56,8 @@ pub struct Hub {
     pub reporter: Batcher<u64, Report>,
     /// Room for reports.
     pub room: Arc<Semaphore>,
+    /// The traces of connections.
+    pub traces: Traces,
     /// What the admin listener shows.
     pub metrics: Metrics,
     /// Whether new sessions are taken.
@@ -98,6 +101,7 @@ impl Hub {
             room: Arc::new(Semaphore::new(room)),
             readiness: Readiness::new(metrics.ready.clone()),
             metrics,
+            traces: Traces::default(),
             restoration: Restoration::default(),
             questions: AtomicU64::default(),
             reports: AtomicU64::default(),
@@ -234,7 +238,7 @@ impl Hub {
 
     /// A request of a session will never be done.
     pub fn refuse(&self, id: SessionId, error: String) {
-        tracing::warn!(%id, error, "Postgres refused an entry");
+        tracing::warn!(%id, trace_id = self.traces.id(id), error, "Postgres refused an entry");
         self.lock().refuse(id, error, true);
     }
 

@@ -10,7 +10,8 @@
 //!
 //! State:
 //! - [`hub`]: where sessions, the log and the roles meet; [`readiness`]: whether new sessions are taken
-//! - [`fold`]: the fold over the log; [`local`]: one peer of it; [`wishes`]: the tunnels it asked for
+//! - [`fold`]: the fold over the log; [`local`]: one peer of it; [`partners`]: whom it shares tunnels with; [`wishes`]:
+//!   the tunnels it asked for
 //! - [`told`]: what one peer was told of another; [`outbox`]: what it is still to be told
 //! - [`id`]: which session of which peer
 //!
@@ -22,7 +23,7 @@
 //!   [`reporter`]: the roles
 //! - [`store`]: the SQL functions, named nowhere else; [`database`]: how connections are made
 //!
-//! Process: [`config`], [`run`], [`metrics`], [`backoff`], [`chain`].
+//! Process: [`config`], [`run`], [`metrics`], [`traces`] (of connections, each a [`trace`]), [`backoff`], [`chain`].
 
 pub mod auth;
 pub mod backoff;
@@ -44,6 +45,7 @@ pub mod listener;
 pub mod local;
 pub mod metrics;
 pub mod outbox;
+pub mod partners;
 pub mod querier;
 pub mod readiness;
 pub mod reporter;
@@ -55,6 +57,8 @@ pub mod session;
 pub mod shedder;
 pub mod store;
 pub mod told;
+pub mod trace;
+pub mod traces;
 pub mod tunneler;
 pub mod upgrade;
 pub mod wishes;

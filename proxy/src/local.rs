@@ -8,7 +8,7 @@
 //! partner that is missing may just not have been restored yet. That it is there is told at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     ops::Bound,
     sync::Arc,
 };
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     outbox::Outbox,
+    partners::Partners,
     told::Told,
     wishes::{Wish, Wishes},
 };
@@ -45,7 +46,7 @@ pub struct Local {
     pub wishes: Wishes,
     /// A restore with its tunnels was taken, and is not known to be committed.
     pub restoring: bool,
-    partners: BTreeMap<Uuid, Relation>,
+    partners: Partners<Relation>,
     covered: Coverage,
     /// Partners that are absent, and the peer does not know.
     withheld: BTreeSet<Uuid>,
@@ -104,7 +105,7 @@ impl Local {
             node: None,
             wishes: Wishes::default(),
             restoring: false,
-            partners: BTreeMap::new(),
+            partners: Partners::default(),
             covered: Coverage::Nothing,
             withheld: BTreeSet::new(),
         }
@@ -122,19 +123,19 @@ impl Local {
 
     /// The keys of all partners.
     pub fn partners(&self) -> impl Iterator<Item = Uuid> {
-        self.partners.keys().copied()
+        self.partners.iter().map(|(id, _)| id)
     }
 
     /// What the peer knows of `other`, or has waiting in its outbox.
     pub fn told(&self, other: Uuid) -> Told {
-        self.partners.get(&other).map_or(Told::Nothing, |relation| relation.told)
+        self.partners.get(other).map_or(Told::Nothing, |relation| relation.told)
     }
 
     /// The binding of a partner changed; None: it left.
     pub fn changed(&mut self, other: Uuid, binding: Option<&Binding>) {
         // One without a tunnel is only remembered.
         let knows = |relation: &Relation| relation.has_tunnel() || binding.is_none();
-        if self.covers(other) && self.partners.get(&other).is_some_and(knows) {
+        if self.covers(other) && self.partners.get(other).is_some_and(knows) {
             self.tell(other, binding);
         }
     }
@@ -144,8 +145,8 @@ impl Local {
         if !self.covers(other) {
             return false;
         }
-        let new = !self.partners.contains_key(&other);
-        let relation = self.partners.entry(other).or_default();
+        let new = self.partners.add(other);
+        let relation = self.partners.get_mut(other).expect("it was just added");
         match direction {
             Direction::Outbound => relation.outbound = true,
             Direction::Inbound => (relation.inbound, relation.doubtful) = (true, false),
@@ -161,7 +162,7 @@ impl Local {
         if !self.covers(other) {
             return false;
         }
-        let Some(relation) = self.partners.get_mut(&other) else { return false };
+        let Some(relation) = self.partners.get_mut(other) else { return false };
         match direction {
             Direction::Outbound => relation.outbound = false,
             Direction::Inbound => (relation.inbound, relation.doubtful) = (false, false),
@@ -177,20 +178,22 @@ impl Local {
         }
         let listed: HashSet<Uuid> = page.iter().map(|partner| partner.id).collect();
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), until.map_or(Bound::Unbounded, Bound::Included));
-        let mut removed: Vec<Uuid> =
-            self.partners.range(range).map(|(id, _)| *id).filter(|id| !listed.contains(id)).collect();
+        let mut removed = self.partners.keys_in(range);
         removed.retain(|other| {
-            let relation = self.partners.get_mut(other).expect("it was just listed");
+            if listed.contains(other) {
+                return false;
+            }
+            let relation = self.partners.get_mut(*other).expect("it was just listed");
             relation.doubtful |= relation.inbound;
             (relation.outbound, relation.inbound) = (false, false);
             self.absent(*other, settled)
         });
         let mut added = Vec::new();
         for partner in page {
-            let relation = self.partners.entry(partner.id).or_insert_with(|| {
+            if self.partners.add(partner.id) {
                 added.push(partner.id);
-                Relation::default()
-            });
+            }
+            let relation = self.partners.get_mut(partner.id).expect("it was just added");
             relation.doubtful = !settled && !partner.inbound && (relation.inbound || relation.doubtful);
             (relation.outbound, relation.inbound) = (partner.outbound, partner.inbound);
             match &partner.binding {
@@ -215,17 +218,17 @@ impl Local {
         let mut absent: Vec<Uuid> = self.withheld.iter().copied().filter(|other| self.covers(*other)).collect();
         absent.retain(|other| {
             self.tell(*other, None);
-            !self.partners[other].has_tunnel()
+            self.partners.get(*other).is_some_and(|relation| !relation.has_tunnel())
         });
         for other in &absent {
-            self.partners.remove(other);
+            self.partners.remove(*other);
         }
         absent
     }
 
     /// What it takes to restore the session: the tunnels of the log, corrected by what the peer asked for since.
     pub fn standing(&self) -> Standing {
-        let logged = self.partners.iter().filter(|(_, relation)| relation.outbound).map(|(id, _)| *id);
+        let logged = self.partners.iter().filter(|(_, relation)| relation.outbound).map(|(id, _)| id);
         let kept = logged.filter(|id| self.wishes.get(*id).is_none());
         let tunnels = kept.chain(self.wishes.iter().filter(|(_, wish)| *wish == Wish::Open).map(|(id, _)| id));
         Standing { node: self.node.clone(), tunnels: tunnels.collect() }
@@ -236,7 +239,7 @@ impl Local {
     }
 
     fn tell(&mut self, other: Uuid, binding: Option<&Binding>) {
-        let Some(relation) = self.partners.get_mut(&other) else { return };
+        let Some(relation) = self.partners.get_mut(other) else { return };
         self.withheld.remove(&other);
         let told = relation.told;
         if told.then(binding) != told {
@@ -263,6 +266,6 @@ impl Local {
 
     fn part(&mut self, other: Uuid) {
         self.tell(other, None);
-        self.partners.remove(&other);
+        self.partners.remove(other);
     }
 }

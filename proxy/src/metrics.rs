@@ -60,6 +60,8 @@ pub struct Metrics {
     pub resyncs: Count,
     /// Rows of connection logs that Postgres says were written.
     pub log_rows: Count,
+    /// Spans of traces.
+    pub spans: tailnet_traces::Counts,
     received: Family<ByRole, Count>,
     merged: Family<ByRole, Count>,
     retried: Family<ByRole, Count>,
@@ -85,6 +87,7 @@ impl Default for Metrics {
             shed: Count::default(),
             resyncs: Count::default(),
             log_rows: Count::default(),
+            spans: tailnet_traces::Counts::default(),
             received: Family::default(),
             merged: Family::default(),
             retried: Family::default(),
@@ -148,6 +151,8 @@ impl Metrics {
         registry.register("sessions_shed", "Sessions sent to other proxies (close 1013)", self.shed.clone());
         registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
         registry.register("connection_log_rows", "Rows of connection logs written", self.log_rows.clone());
+        registry.register("spans_ended", "Spans of traces to be exported", self.spans.ended.clone());
+        registry.register("spans_delivered", "Spans that the collector took", self.spans.delivered.clone());
         registry.register("requests_received", "Requests to be written", self.received.clone());
         registry.register("requests_merged", "Requests merged into one that waited", self.merged.clone());
         registry.register("requests_retried", "Requests that wait again after a failed call", self.retried.clone());

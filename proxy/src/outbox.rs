@@ -196,8 +196,8 @@ impl Waiting {
             }
         }
         if self.entries.is_empty() {
-            // One large view must not cost its memory for as long as the session lives.
-            self.entries = HashMap::new();
+            // One large view must not cost its memory for as long as the session lives; and an empty map keeps its root.
+            (self.entries, self.order) = (HashMap::new(), BTreeMap::new());
         }
         updates
     }

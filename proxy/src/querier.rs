@@ -7,7 +7,7 @@ use crate::{
     batcher::Batcher,
     bisect::Bisect,
     hub::Hub,
-    id::Identity,
+    id::{Identity, SessionId},
     request::{QuerierRequest, Question},
     store::{Store, StoreError, TokenHash},
     worker::{Outcome, Role},
@@ -21,6 +21,13 @@ impl Role for Querier {
     type Key = Question;
     type Request = QuerierRequest;
     const NAME: &'static str = "querier";
+
+    fn traced(question: &Question, _: &QuerierRequest) -> Option<(SessionId, &'static str)> {
+        match question {
+            Question::Page(id) => Some((*id, "view")),
+            Question::Token(_) => None, // nobody's yet: the upgrade has a span for it
+        }
+    }
 
     fn batcher(hub: &Hub) -> &Batcher<Question, QuerierRequest> {
         &hub.querier

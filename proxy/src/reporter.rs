@@ -83,6 +83,10 @@ impl Role for Reporter {
     // Events converge whatever their order and repetition.
     const FENCED: bool = false;
 
+    fn traced(_: &u64, report: &Report) -> Option<(SessionId, &'static str)> {
+        Some((report.session, "report"))
+    }
+
     fn batcher(hub: &Hub) -> &Batcher<u64, Report> {
         &hub.reporter
     }

@@ -94,6 +94,17 @@ pub enum QuerierRequest {
 }
 
 impl Step {
+    /// Its name in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attach => "attach",
+            Self::Bind => "bind",
+            Self::Restore => "restore",
+            Self::Lose => "lose",
+            Self::Disconnect => "disconnect",
+        }
+    }
+
     fn merge(self, newer: Self) -> Self {
         match (self, newer) {
             (Self::Disconnect, _) | (_, Self::Disconnect) => Self::Disconnect,

@@ -1,9 +1,13 @@
 //! The life of the process: bind, serve, drain.
 
-use std::{future::IntoFuture as _, io, net::SocketAddr, sync::Arc};
+use std::{future::IntoFuture as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt as _};
-use tokio::{net::TcpListener, time::timeout};
+use tailnet_traces::{Export, ExportError};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,9 +22,13 @@ use crate::{
     server::{self, Server},
     session::Options,
     shedder::Shedder,
+    traces::Traces,
     tunneler::Tunneler,
     worker::Workshop,
 };
+
+/// The most time for the last traces: a collector that does not answer must not keep a proxy from ending.
+const FLUSH_TIME: Duration = Duration::from_secs(3);
 
 /// What keeps the proxy from starting.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +41,34 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 /// A proxy with its listeners bound.
 #[derive(Debug)]
 pub struct Proxy {
     config: Config,
+    hub: Hub,
     public: TcpListener,
     admin: TcpListener,
 }
 
 impl Proxy {
-    /// Binds the listeners. Postgres need not be there.
+    /// Binds the listeners. Neither Postgres nor the collector of traces need be there.
     ///
     /// # Errors
-    /// When an address cannot be bound.
+    /// When an address cannot be bound, or the options of the export of traces do not fit together.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
-        Ok(Self { config, public, admin })
+        let mut hub = Hub::new(config.report_queue);
+        if let Some(endpoint) = &config.otlp_endpoint.0 {
+            let settings = config.traces(hub.coordinator);
+            let export = Export::start(endpoint, settings, hub.metrics.spans.clone())?;
+            hub.traces = Traces::exported(export, config.trace_ratio);
+        }
+        Ok(Self { config, hub, public, admin })
     }
 
     /// The addresses of the public and of the admin listener.
@@ -63,9 +81,9 @@ impl Proxy {
 
     /// Serves until `shutdown`, then drains.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, public, admin } = self;
+        let Self { config, hub, public, admin } = self;
         let (name, workers) = (config.name(), config.workers());
-        let hub = Arc::new(Hub::new(config.report_queue));
+        let hub = Arc::new(hub);
         let database = config.database_url.clone().named(&name);
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -93,6 +111,7 @@ impl Proxy {
         tasks.spawn(serve(admin, server::admin(Arc::clone(&hub)), stop.clone()));
 
         shutdown.cancelled().await;
+        let end = Instant::now() + config.drain_time;
         hub.drain();
         sessions.close();
         let drain = async {
@@ -106,10 +125,11 @@ impl Proxy {
             // That all agents are disconnected by now, and what they reported.
             hub.records_written().await;
         };
-        if timeout(config.drain_time, drain).await.is_err() {
+        if timeout_at(end, drain).await.is_err() {
             tracing::warn!(waiting = sessions.len(), "drain time is over");
         }
         stop.cancel();
+        hub.traces.flush(FLUSH_TIME.min(end - Instant::now())).await;
     }
 }
 

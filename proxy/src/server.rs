@@ -9,10 +9,18 @@ use axum::{
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
     routing::get,
 };
+use opentelemetry::trace::SpanKind;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::{auth, hub::Hub, id::Identity, session, upgrade::Upgrade};
+use crate::{
+    auth,
+    hub::Hub,
+    id::Identity,
+    session,
+    trace::{Closing, Trace},
+    upgrade::Upgrade,
+};
 
 /// Who waits longer for the answer to its token gets 503.
 const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,24 +65,37 @@ pub fn admin(hub: Arc<Hub>) -> Router {
 }
 
 async fn coordinate(State(server): State<Server>, request: Request) -> Response<Body> {
-    match accept(server, request).await {
-        Ok(response) | Err(response) => response,
+    let trace = server.hub.traces.begin(request.headers());
+    let (Ok(response) | Err(response)) = accept(server, request, trace.as_ref()).await;
+    if let Some(trace) = trace {
+        trace.answered(response.status());
     }
+    response
 }
 
-async fn accept(server: Server, request: Request) -> Result<Response<Body>, Response<Body>> {
+async fn accept(
+    server: Server,
+    request: Request,
+    trace: Option<&Arc<Trace>>,
+) -> Result<Response<Body>, Response<Body>> {
     let token = auth::token(request.headers()).ok_or_else(|| {
         unauthorized("expected a token in Authorization: Bearer <token>, or in the subprotocol bearer.<token>\n")
     })?;
     server.hub.readiness.check().map_err(unavailable)?;
+    let checking = trace.map(|trace| trace.child("authenticate", SpanKind::Internal, Vec::new()));
     let identity = server.authenticate(token).await?;
+    drop(checking);
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
     let Server { hub, sessions, options } = server;
+    hub.traces.hold(identity, trace.cloned());
     sessions.spawn(async move {
         match socket.await {
             Ok(socket) => session::run(socket, hub, identity, options).await,
-            Err(error) => tracing::debug!(%error, "upgrade failed"),
+            Err(error) => {
+                tracing::debug!(id = %identity.id, trace_id = hub.traces.id(identity.id), %error, "upgrade failed");
+                hub.end_trace(identity.id, Closing::Gone);
+            }
         }
     });
     Ok(response)

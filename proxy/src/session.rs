@@ -26,6 +26,7 @@ use crate::{
     hub::{Hub, Joined},
     id::{Identity, SessionId},
     outbox::{Delivery, Outbox},
+    trace::Closing,
     upgrade::Socket,
     wishes::Wish,
 };
@@ -49,11 +50,26 @@ pub struct Options {
 }
 
 /// Serves a websocket that has just opened, to its end.
-pub async fn run(mut socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) {
-    match hub.join(identity.id) {
-        Some(joined) => Session::new(socket, hub, identity, joined, options).run().await,
+///
+/// There are tens of thousands of idle peers, so their tasks have room for what they wait for and no more: the session is
+/// boxed, because a future keeps what it is given a second time, and so is what it awaits now and then.
+pub fn run(socket: Socket, hub: Arc<Hub>, identity: Identity, options: Options) -> impl Future<Output = ()> + Send {
+    let begun = match hub.join(identity.id) {
+        Some(joined) => Ok(Box::new(Session::new(socket, hub, identity, joined, options))),
         // A newer session of its peer is here already.
-        None => close(&mut socket, Close::Superseded, options.ping_interval).await,
+        None => {
+            hub.end_trace(identity.id, Closing::Closed(Close::Superseded));
+            Err(Box::pin(close(socket, Close::Superseded, options.ping_interval)))
+        }
+    };
+    async move {
+        match begun {
+            Ok(mut session) => {
+                let Err(end) = session.serve().await;
+                Box::pin(session.end(end)).await;
+            }
+            Err(closing) => closing.await,
+        }
     }
 }
 
@@ -91,6 +107,16 @@ enum End {
     Fault(Fault),
 }
 
+impl End {
+    fn closing(&self) -> Closing {
+        match self {
+            Self::Gone => Closing::Gone,
+            Self::Silent => Closing::Silent,
+            Self::Closed(close) | Self::Fault(Fault { close, .. }) => Closing::Closed(*close),
+        }
+    }
+}
+
 impl Session {
     /// A session that has joined the hub.
     fn new(socket: Socket, hub: Arc<Hub>, identity: Identity, joined: Joined, options: Options) -> Self {
@@ -104,11 +130,11 @@ impl Session {
         Self { socket, hub, id, role, outbox, attached, connected, waiting, stalled, ping, unanswered, shutdown }
     }
 
-    async fn run(mut self) {
-        let Err(end) = self.serve().await;
-        tracing::debug!(id = %self.id, ?end, "session ended");
+    async fn end(mut self: Box<Self>, end: End) {
+        tracing::debug!(id = %self.id, trace_id = self.hub.traces.id(self.id), ?end, "session ended");
         // Without effect after a disconnect, or when the hub ended the session itself.
         self.hub.lose(self.id);
+        self.end_trace(&end);
         // Who was superseded is connected all the same; who never attached was never connected.
         if self.connected && !matches!(end, End::Closed(Close::Superseded)) {
             self.beat(Heartbeat::gone());
@@ -116,11 +142,11 @@ impl Session {
         let patience = self.patience();
         match end {
             End::Gone | End::Silent => {}
-            End::Closed(reason) => close(&mut self.socket, reason, patience).await,
+            End::Closed(reason) => close(self.socket, reason, patience).await,
             End::Fault(fault) => {
                 let text = Message::text(frame::error(&fault.error));
                 if matches!(timeout(patience, self.socket.send(text)).await, Ok(Ok(()))) {
-                    close(&mut self.socket, fault.close, patience).await;
+                    close(self.socket, fault.close, patience).await;
                 }
             }
         }
@@ -131,13 +157,13 @@ impl Session {
             let reading = self.attached.is_none() && self.stalled.is_none();
             tokio::select! {
                 () = self.shutdown.cancelled() => return Err(End::Closed(Close::Shutdown)),
-                delivery = self.outbox.next() => self.deliver(delivery).await?,
+                delivery = self.outbox.next() => Box::pin(self.deliver(delivery)).await?,
                 attached = attached(&mut self.attached) => {
                     self.attached = None;
                     if attached.is_err() {
                         // The session ended before it was attached: the outbox says why.
                         let delivery = self.outbox.take();
-                        self.deliver(delivery).await?;
+                        Box::pin(self.deliver(delivery)).await?;
                         return Err(End::Gone);
                     }
                     self.connected = true;
@@ -145,7 +171,7 @@ impl Session {
                 }
                 (permit, room) = permits(&self.waiting, &self.hub.room, self.stalled.as_ref()) => {
                     if let Some(frame) = self.stalled.take() {
-                        self.handle(frame, permit, room).await?;
+                        Box::pin(self.handle(frame, permit, room)).await?;
                     }
                 }
                 message = self.socket.next(), if reading => {
@@ -158,7 +184,7 @@ impl Session {
                     }
                     // Who is not read is not heard: that says nothing of the peer.
                     self.unanswered = if reading { self.unanswered + 1 } else { 0 };
-                    self.write(Message::Ping(Default::default())).await?;
+                    Box::pin(self.write(Message::Ping(Default::default()))).await?;
                 }
             }
         }
@@ -236,6 +262,7 @@ impl Session {
             self.write(Message::text(frame::acknowledged(&delivery.acknowledged))).await?;
         }
         for error in &delivery.errors {
+            self.hub.traces.error(self.id, error);
             self.write(Message::text(frame::error(error))).await?;
         }
         delivery.close.map_or(Ok(()), |reason| Err(End::Closed(reason)))
@@ -246,6 +273,13 @@ impl Session {
             Ok(sent) => sent.map_err(|_| End::Gone),
             Err(_) => Err(End::Silent),
         }
+    }
+
+    fn end_trace(&self, end: &End) {
+        if let End::Fault(fault) = end {
+            self.hub.traces.error(self.id, &fault.error);
+        }
+        self.hub.end_trace(self.id, end.closing());
     }
 
     /// Only the connections of agents are kept.
@@ -280,11 +314,15 @@ async fn permits(
         let count = u32::try_from(count).expect("the counts are bounded");
         Arc::clone(semaphore).acquire_many_owned(count).await.expect("the semaphores are never closed")
     };
-    (acquire(waiting, frame.requests().min(MAX_WAITING)).await, acquire(room, frame.report_connections.len()).await)
+    Box::pin(async move {
+        let permit = acquire(waiting, frame.requests().min(MAX_WAITING)).await;
+        (permit, acquire(room, frame.report_connections.len()).await)
+    })
+    .await
 }
 
 /// Closes the websocket in such a way that the peer sees the reason.
-async fn close(socket: &mut Socket, reason: Close, patience: Duration) {
+async fn close(mut socket: Socket, reason: Close, patience: Duration) {
     let frame = CloseFrame { code: CloseCode::from(reason.code()), reason: reason.reason().into() };
     if !matches!(timeout(patience, socket.close(Some(frame))).await, Ok(Ok(()))) {
         return;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{
     Client, Row, Statement,
     error::SqlState,
-    types::{FromSqlOwned, Json, ToSql},
+    types::{FromSqlOwned, ToSql},
 };
 use uuid::Uuid;
 
@@ -291,8 +291,10 @@ impl Store {
     /// # Errors
     /// When the call fails.
     pub async fn upsert_connection_logs(&mut self, events: &[&Event]) -> Result<u64, StoreError> {
+        // As text, because the extension parses it anyway: for the type json Postgres would do so before.
+        let events = serde_json::to_string(events).expect("JSON values have a text");
         let rows: i32 =
-            self.get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1)", &[&Json(events)]).await?;
+            self.get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1::text)", &[&events]).await?;
         Ok(u64::try_from(rows).unwrap_or_default())
     }
 

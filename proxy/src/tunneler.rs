@@ -67,6 +67,14 @@ impl Role for Tunneler {
     type Request = TunnelerRequest;
     const NAME: &'static str = "tunneler";
 
+    fn traced((id, _): &Self::Key, request: &TunnelerRequest) -> Option<(SessionId, &'static str)> {
+        let name = match request.wish? {
+            Wish::Open => "open tunnel",
+            Wish::Close => "close tunnel",
+        };
+        Some((*id, name))
+    }
+
     fn batcher(hub: &Hub) -> &Batcher<Self::Key, TunnelerRequest> {
         &hub.tunneler
     }

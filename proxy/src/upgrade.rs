@@ -26,8 +26,9 @@ use crate::{
 /// An open websocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Allocated for each connection, and grown for a larger message. tungstenite's own default is 128 KiB.
-const READ_BUFFER: usize = 1024;
+/// Allocated for each connection, and grown for a larger message: an idle peer sends pongs only. tungstenite's own default
+/// is 128 KiB.
+const READ_BUFFER: usize = 512;
 
 /// What a request must have to become a websocket, and has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

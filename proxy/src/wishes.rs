@@ -52,6 +52,9 @@ impl Wishes {
     /// Forgets the wishes that the log tells by now. Whether any that are committed remain.
     pub fn settle(&mut self, marks: u64) -> bool {
         self.wishes.retain(|_, pending| pending.committed.is_none_or(|at| marks < at + MARKS_TO_WAIT));
+        if self.wishes.is_empty() {
+            self.wishes = BTreeMap::new(); // an empty one keeps its root
+        }
         self.wishes.values().any(|pending| pending.committed.is_some())
     }
 

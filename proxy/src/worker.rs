@@ -1,22 +1,18 @@
 //! The loop that all roles share: take a batch, call Postgres, give back what failed.
 
-use std::{
-    future::Future,
-    hash::Hash,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, hash::Hash, sync::Arc, time::Instant};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
     backoff::Backoff,
-    batcher::{Batcher, Request},
+    batcher::{Batcher, Batching, Request},
     bisect::{Failure as _, Fault},
     chain::Chain,
     database::Database,
     hub::Hub,
+    id::SessionId,
     store::{Store, StoreError},
 };
 
@@ -31,6 +27,11 @@ pub trait Role: Send + 'static {
     /// Whether a call counts only under the current registration. Others need none, and do no harm when they are
     /// committed late or twice.
     const FENCED: bool = true;
+
+    /// Whose request it is and what it does, for traces; None: it is no request of a connection.
+    fn traced(_: &Self::Key, _: &Self::Request) -> Option<(SessionId, &'static str)> {
+        None
+    }
 
     /// Where its requests wait.
     fn batcher(hub: &Hub) -> &Batcher<Self::Key, Self::Request>;
@@ -71,15 +72,6 @@ pub struct Workshop {
     pub stop: CancellationToken,
 }
 
-/// How the requests of a role become batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batching {
-    /// The most requests of a batch.
-    pub limit: usize,
-    /// How long a request that is not urgent waits for others.
-    pub linger: Duration,
-}
-
 impl Workshop {
     /// Starts the workers of a role.
     pub fn hire<R: Role + Clone + Sync>(&self, role: &R, workers: usize, batching: Batching, tasks: &TaskTracker) {
@@ -113,7 +105,7 @@ impl<R: Role + Sync> Worker<R> {
             }
             let batcher = R::batcher(&self.shop.hub);
             let batch = tokio::select! {
-                batch = batcher.take(self.batching.limit, self.batching.linger) => batch,
+                batch = batcher.take(self.batching) => batch,
                 // Requests wait, and grow together, while there is no registration.
                 _ = current.changed(), if R::FENCED => continue,
             };
@@ -124,11 +116,13 @@ impl<R: Role + Sync> Worker<R> {
     async fn call(&mut self, registration: Uuid, batch: Vec<(R::Key, R::Request)>) {
         let hub = Arc::clone(&self.shop.hub);
         let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
+        let mut carried = hub.traces.carry::<R>(&batch);
         let begun = Instant::now();
         let outcome = match connect::<R>(&mut self.store, &self.shop.database).await {
             Ok(store) => self.role.run(&hub, store, registration, batch).await,
             Err(error) => Outcome { failed: batch, errors: vec![error] },
         };
+        carried.end::<R>(&outcome);
         hub.metrics.batch(R::NAME, keys.len(), outcome.errors.is_empty(), begun.elapsed());
         for error in &outcome.errors {
             tracing::warn!(role = R::NAME, error = %Chain(error), "call failed");
@@ -145,6 +139,7 @@ impl<R: Role + Sync> Worker<R> {
             }
         }
         R::batcher(&hub).finish(keys, outcome.failed);
+        hub.settle(carried);
         if outcome.errors.is_empty() {
             self.backoff.reset();
         } else {

@@ -22,9 +22,9 @@ const ELSEWHERE: &str = "
             (id, name, registration, registered_at, heartbeat_at, on_time_since, restored, settled)
         SELECT gen_random_uuid(), 'elsewhere', gen_random_uuid(), now(), now() + '1 h'::interval, now(), true, true
         RETURNING id)
-    INSERT INTO tailnet_private.peers (id, coordinator_id, session, status, digest, node, updated_at)
-    SELECT q.id, elsewhere.id, 0, 'ok', 0, q.node::json, now()
-    FROM elsewhere, unnest($1::uuid[], $2::text[]) q(id, node)";
+    INSERT INTO tailnet_private.peers (id, network_id, role, coordinator_id, session, status, digest, node, updated_at)
+    SELECT q.id, i.network_id, i.role, elsewhere.id, 0, 'ok', 0, q.node::json, now()
+    FROM elsewhere, unnest($1::uuid[], $2::text[]) q(id, node) JOIN tailnet_private.identities i USING (id)";
 
 async fn b12_hub_with_ten_thousand_tunnels(stack: &Stack) -> Result<()> {
     let agents = create_agents(stack).await?;

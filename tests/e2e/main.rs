@@ -35,6 +35,7 @@ mod scaletest;
 mod sessions;
 mod slow_readers;
 mod tokens;
+mod traces;
 mod tunnels;
 
 use tailnet_tests::harness::{Stack, proxy::ProxyOption, run_with, stack::Setup};
@@ -42,7 +43,7 @@ use tailnet_tests::harness::{Stack, proxy::ProxyOption, run_with, stack::Setup};
 /// Runs a test on so many proxies that have these options.
 async fn run_with_options(
     proxies: usize,
-    options: &'static [ProxyOption],
+    options: &[ProxyOption<'_>],
     test: impl AsyncFnOnce(&Stack) -> anyhow::Result<()>,
 ) {
     run_with(Setup { proxies, options, ..Setup::default() }, test).await;

@@ -252,8 +252,8 @@ async fn b64_nothing_acknowledged_is_lost_when_the_proxy_is_killed() {
 fn event() -> impl Strategy<Value = Value> {
     let few = || option::of(0..3_u32);
     let times = (0..3_u8, 0..4_u32, 0..4_u32);
-    (times, few(), few(), few(), few(), few(), few(), any::<bool>()).prop_map(
-        |((which, connect, gone), code, reason, ip, user, app, owner, ssh)| {
+    (times, few(), few(), few(), few(), few(), few(), any::<(bool, bool)>()).prop_map(
+        |((which, connect, gone), code, reason, ip, user, app, owner, (ssh, empty))| {
             let mut event = serde_json::Map::new();
             let mut put = |field: &str, value: Option<Value>| {
                 event.extend(value.map(|value| (field.to_owned(), value)));
@@ -270,6 +270,8 @@ fn event() -> impl Strategy<Value = Value> {
             put("owner", owner.map(|n| json!(format!("owner {n}"))));
             put("user_agent", owner.map(|n| json!(format!("agent {}", 3 - n))));
             put("workspace_name", user.map(|n| json!(format!("workspace {n}"))));
+            put("workspace_id", empty.then(|| json!(Uuid::nil())));
+            put("agent_name", empty.then(|| json!("")));
             Value::Object(event)
         },
     )

@@ -1,6 +1,10 @@
 //! `tailnet-scaletest`, run as a program on real proxies.
 
-mod program;
+mod churn;
+mod cleanup;
+mod metrics;
+pub mod program;
+mod traffic;
 
 use std::env;
 
@@ -12,14 +16,14 @@ use uuid::Uuid;
 use self::program::Running;
 
 /// The superuser's URL of the database of a test.
-fn superuser(stack: &Stack) -> Result<String> {
+pub fn superuser(stack: &Stack) -> Result<String> {
     let config = stack.database().superuser();
     let password = String::from_utf8(config.get_password().context("the superuser has a password")?.to_vec())?;
     let user = config.get_user().context("the superuser has a name")?;
     Ok(format!("postgres://{user}:{password}@{}/{}", stack.database().address()?, stack.database().name()))
 }
 
-fn urls(stack: &Stack) -> Vec<String> {
+pub fn urls(stack: &Stack) -> Vec<String> {
     stack.proxies().iter().map(Proxy::url).collect()
 }
 
@@ -43,7 +47,7 @@ async fn a_run_that_passes_says_what_happened() {
             ["--peers=20", "--hub", "--seed=7", "--updates-per-second=100", "--for=500ms"].as_slice(),
             &["--load=ramp", "--ramp-time=200ms", "--concurrency=4", "--output=json", "--output", &text],
         ];
-        let ended = Running::start(&superuser(stack)?, &urls(stack), &options.concat())?.end().await?;
+        let ended = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options.concat())?.end().await?;
         assert_eq!(ended.code, Some(0), "{}", ended.said.join("\n"));
         ended.place("summary: passed after");
         let report = ended.report()?;
@@ -87,7 +91,7 @@ async fn a_refused_connection_fails_after_a_summary() {
         {
             let options = ["--peers=3", "--output=json"];
             let proxies = [stack.left().url(), bad.to_owned()];
-            let ended = Running::start(&superuser(stack)?, &proxies, &options)?.end().await?;
+            let ended = Running::start("coordinate", &superuser(stack)?, &proxies, &options)?.end().await?;
             ended.assert_failed("summary: failed after", "3 of 3 runners failed");
             let report = ended.report()?;
             assert_eq!((&report["ended"], &report["failed"]), (&"failed".into(), &3.into()), "{report}");
@@ -97,7 +101,7 @@ async fn a_refused_connection_fails_after_a_summary() {
             }
             assert_eq!(left(stack).await?, [0; 5]);
         }
-        let ended = Running::start("postgres://nobody@127.0.0.1:1/none", &proxies, &[])?.end().await?;
+        let ended = Running::start("coordinate", "postgres://nobody@127.0.0.1:1/none", &proxies, &[])?.end().await?;
         ended.assert_failed("summary: failed after", "cannot connect to");
         Ok(())
     })
@@ -108,10 +112,10 @@ async fn a_refused_connection_fails_after_a_summary() {
 async fn room_for_websockets_is_made_or_missed_before_anything_else() {
     run(1, async |stack| {
         let (database, proxies) = (superuser(stack)?, urls(stack));
-        let raised = Running::start_with("-S -n 64", &database, &proxies, &["--peers=40"])?.end().await?;
+        let raised = Running::start_with("-S -n 64", "coordinate", &database, &proxies, &["--peers=40"])?.end().await?;
         assert_eq!(raised.code, Some(0), "{}", raised.said.join("\n"));
-        let refused = Running::start_with("-n 64", &database, &proxies, &["--peers=40"])?.end().await?;
-        let error = "80 websockets need 144 open files, and this process may open 64 (ulimit -Hn)";
+        let refused = Running::start_with("-n 64", "coordinate", &database, &proxies, &["--peers=40"])?.end().await?;
+        let error = "80 peers need 144 open files, and this process may open 64 (ulimit -Hn)";
         refused.assert_failed("summary: failed after", error);
         assert!(!refused.said.iter().any(|line| line == "==> identities"), "{}", refused.said.join("\n"));
         Ok(())
@@ -126,7 +130,7 @@ async fn at_most_so_many_failures_are_shown_in_full() {
         let holder = stack.database().connect().await?;
         holder.batch_execute("BEGIN; LOCK TABLE tailnet_private.peers IN EXCLUSIVE MODE").await?;
         let options = ["--peers=12", "--job-timeout=1s", "--max-failures=3", "--output=json"];
-        let mut running = Running::start(&superuser(stack)?, &urls(stack), &options)?;
+        let mut running = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options)?;
         running.until_said("failed: ").await?;
         let line = running.said.last().context("it said something")?.clone();
         for part in ["runner{peer=", "name=\"scaletest-", "role=", "pair="] {
@@ -152,7 +156,7 @@ async fn at_most_so_many_failures_are_shown_in_full() {
 async fn a_runner_whose_identity_is_revoked_fails_alone() {
     run(2, async |stack| {
         let options = ["--peers=8", "--hub", "--updates-per-second=40", "--for=5s", "--output=json"];
-        let mut running = Running::start(&superuser(stack)?, &urls(stack), &options)?;
+        let mut running = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options)?;
         running.until_said("==> updates").await?;
         let sql = "SELECT peer_id FROM tailnet.identities WHERE name = 'scaletest-agent-3'";
         let agent: Uuid = stack.operator.sql.query_one(sql, &[]).await?.get(0);
@@ -177,7 +181,7 @@ async fn a_runner_whose_identity_is_revoked_fails_alone() {
 async fn a_wrong_view_fails() {
     run(2, async |stack| {
         let options = ["--peers=2", "--updates-per-second=20", "--for=2s", "--job-timeout=5s", "--output=json"];
-        let mut running = Running::start(&superuser(stack)?, &urls(stack), &options)?;
+        let mut running = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options)?;
         running.until_said("==> updates").await?;
         // A tunnel that no proxy was told of.
         let forged = "INSERT INTO tailnet_private.tunnels (src, dst) SELECT client.peer_id, agent.peer_id
@@ -199,9 +203,9 @@ async fn a_wrong_view_fails() {
 async fn a_cancelled_run_fails_and_says_after_how_much() {
     run(2, async |stack| {
         let options = ["--peers=5", "--updates-per-second=20", "--for=1h", "--output=json"];
-        let mut running = Running::start(&superuser(stack)?, &urls(stack), &options)?;
+        let mut running = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options)?;
         running.until_said("==> updates").await?;
-        running.interrupt().await?;
+        running.signal("INT").await?;
         let ended = running.end().await?;
         ended.assert_failed("summary: cancelled after", "cancelled after");
         let error = ended.said.last().context("it said something")?;
@@ -218,7 +222,7 @@ async fn a_cancelled_run_fails_and_says_after_how_much() {
 async fn a_run_that_takes_too_long_fails_and_says_after_how_much() {
     run(1, async |stack| {
         let options = ["--peers=2", "--load=ramp", "--ramp-time=1h", "--timeout=500ms", "--output=json"];
-        let ended = Running::start(&superuser(stack)?, &urls(stack), &options)?.end().await?;
+        let ended = Running::start("coordinate", &superuser(stack)?, &urls(stack), &options)?.end().await?;
         ended.assert_failed(
             "summary: timed out after",
             "stopped by --timeout after 0.5 s, in load, with 1 of 2 pairs right",
@@ -242,7 +246,7 @@ async fn an_operator_who_is_no_superuser_leaves_revoked_identities() {
         ))
         .await?;
         let url = format!("postgres://{role}:secret@{}/{}", stack.database().address()?, stack.database().name());
-        let ended = Running::start(&url, &urls(stack), &["--peers=5", "--hub"])?.end().await;
+        let ended = Running::start("coordinate", &url, &urls(stack), &["--peers=5", "--hub"])?.end().await;
         sql.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await?;
         let ended = ended?;
         assert_eq!(ended.code, Some(0), "{}", ended.said.join("\n"));

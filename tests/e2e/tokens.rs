@@ -56,7 +56,7 @@ async fn token_does_not_replace_the_subprotocol() {
     run(1, async |stack: &Stack| {
         let token = stack.create(Role::Client).await?.token;
         for subprotocols in [vec![], vec!["tailnet.v2.json".to_owned()], vec![format!("bearer.{token}")]] {
-            let credentials = Credentials { bearer: Some(token.clone()), subprotocols };
+            let credentials = Credentials { subprotocols, ..Credentials::header(&token) };
             assert_status(stack, &credentials, 400).await;
         }
         let bearer = format!("Bearer {token}");

@@ -91,6 +91,34 @@ async fn several_clients_echo_at_once() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_echo_that_is_ended_early_sends_no_more_and_gets_all_back() -> Result<()> {
+    let (mut agent, mut client) = (Side::new().await?, Side::new().await?);
+    let (agent_id, address) = (agent.id, agent.address);
+    client.learn(agent_id, &agent.node())?;
+    agent.learn(client.id, &client.node())?;
+    let run = async {
+        shake_hands(&mut client, agent_id).await?;
+        let mut echo = EchoClient::open(&mut client.endpoint.tcp, address, 7)?;
+        let mut sent_at_the_end = None;
+        loop {
+            echo.supply(BYTES);
+            if echo.received() > 0 && sent_at_the_end.is_none() {
+                echo.end();
+                sent_at_the_end = Some(echo.sent());
+            }
+            if echo.advance(&mut client.endpoint.tcp)? {
+                break;
+            }
+            client.endpoint.turn().await?;
+        }
+        assert!(echo.sent() < BYTES, "it was ended long before");
+        assert_eq!((Some(echo.sent()), echo.received()), (sent_at_the_end, echo.sent()));
+        Ok(())
+    };
+    beside(&mut agent, run).await
+}
+
+#[tokio::test]
 async fn a_peer_that_comes_back_with_a_new_key_is_reached_again() -> Result<()> {
     let mut client = Side::new().await?;
     let id = Uuid::new_v4();

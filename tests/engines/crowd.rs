@@ -27,11 +27,12 @@ const IDENTITIES: &str = "
     SELECT p.id, $3, p.role, sha256(uuid_send(p.id)), 1
     FROM generate_series($1::bigint, $2) i, LATERAL (VALUES (client(i), 'client'), (agent(i), 'agent')) p(id, role)";
 
-/// Agents on coordinator $4, clients on $5; all with a node that is no version of ours.
+/// Of network $6: agents on coordinator $4, clients on $5; all with a node that is no version of ours.
 const PEERS: &str = "
-    INSERT INTO tailnet_private.peers (id, coordinator_id, session, status, digest, node, updated_at)
-    SELECT p.id, p.coordinator_id, 1, 'ok', i, $3::text::json, clock_timestamp()
-    FROM generate_series($1::bigint, $2) i, LATERAL (VALUES (client(i), $5::uuid), (agent(i), $4::uuid)) p(id, coordinator_id)";
+    INSERT INTO tailnet_private.peers (id, network_id, role, coordinator_id, session, status, digest, node, updated_at)
+    SELECT p.id, $6, p.role, p.coordinator_id, 1, 'ok', i, $3::text::json, clock_timestamp()
+    FROM generate_series($1::bigint, $2) i,
+         LATERAL (VALUES (client(i), 'client', $5::uuid), (agent(i), 'agent', $4::uuid)) p(id, role, coordinator_id)";
 
 const TUNNELS: &str = "
     INSERT INTO tailnet_private.tunnels (src, dst) SELECT client(i), agent(i) FROM generate_series($1::bigint, $2) i";
@@ -42,8 +43,8 @@ const HUB_IDENTITY: &str = "
     VALUES ($1, $2, 'hub', sha256(uuid_send($1)), 1)";
 
 const HUB_PEER: &str = "
-    INSERT INTO tailnet_private.peers (id, coordinator_id, session, status, digest, node, updated_at)
-    VALUES ($1, $2, 1, 'ok', 0, $3::text::json, now())";
+    INSERT INTO tailnet_private.peers (id, network_id, role, coordinator_id, session, status, digest, node, updated_at)
+    VALUES ($1, $4, 'hub', $2, 1, 'ok', 0, $3::text::json, now())";
 
 const HUB_TUNNELS: &str = "
     INSERT INTO tailnet_private.tunnels (src, dst) SELECT $1, agent(i) FROM generate_series(1, $2::bigint) i";
@@ -117,7 +118,7 @@ impl Crowd {
         let (one, two, three) = (connect().await?, connect().await?, connect().await?);
         tokio::try_join!(
             async { one.execute(IDENTITIES, &[&from, &to, &self.network]).await },
-            async { two.execute(PEERS, &[&from, &to, &node, &self.near, &self.far]).await },
+            async { two.execute(PEERS, &[&from, &to, &node, &self.near, &self.far, &self.network]).await },
             async { three.execute(TUNNELS, &[&from, &to]).await },
         )
         .context("cannot make peers")?;
@@ -163,7 +164,7 @@ impl Crowd {
         let (hub, all) = (Uuid::new_v4(), i64::try_from(self.pairs)?);
         let node = crate::node::node(hub, 0);
         self.sql.execute(HUB_IDENTITY, &[&hub, &self.network]).await?;
-        self.sql.execute(HUB_PEER, &[&hub, &self.far, &node]).await?;
+        self.sql.execute(HUB_PEER, &[&hub, &self.far, &node, &self.network]).await?;
         self.sql.execute(HUB_TUNNELS, &[&hub, &all]).await?;
         self.settle().await
     }

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser as _;
 use tailnet_proxy::{
-    batcher::{Batcher, Request},
+    batcher::{Batcher, Batching, Request},
     config::Config,
     database::Database as Url,
     fold::Fold,
@@ -22,7 +22,6 @@ use tailnet_proxy::{
     outbox::Outbox,
     store::Store,
     told::Kind,
-    worker::Batching,
 };
 use tailnet_tests::harness::database::Database;
 use tailnet_wire::{Event, payload::Assembler};
@@ -209,7 +208,7 @@ async fn bind(
     batching: Batching,
 ) -> Result<()> {
     loop {
-        let batch = binder.take(batching.limit, batching.linger).await;
+        let batch = binder.take(batching).await;
         let ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         let nodes: Vec<_> = batch.iter().map(|(_, node)| node.0.as_str()).collect();
         store.bind_peers(registration, &ids, &nodes).await?;

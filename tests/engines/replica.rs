@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use tailnet_proxy::batcher::{Batcher, Request};
+use tailnet_proxy::batcher::{Batcher, Batching, Request};
 use tokio_postgres::{
     Client, Statement,
     types::{FromSql, ToSql, Type},
@@ -264,7 +264,7 @@ async fn both(
 
 /// The next entry of a queue.
 async fn one<K: Copy + Eq + std::hash::Hash, T>(queue: &Batcher<K, Newest<T>>) -> Result<(K, Newest<T>)> {
-    match queue.take(1, Duration::ZERO).await.pop() {
+    match queue.take(at_once(1)).await.pop() {
         Some(entry) => Ok(entry),
         None => bail!("a queue gave nothing"),
     }
@@ -272,5 +272,10 @@ async fn one<K: Copy + Eq + std::hash::Hash, T>(queue: &Batcher<K, Newest<T>>) -
 
 /// The next keys of a queue.
 async fn some<T>(queue: &Batcher<Uuid, Newest<T>>) -> Vec<Uuid> {
-    queue.take(BATCH, Duration::ZERO).await.into_iter().map(|(id, _)| id).collect()
+    queue.take(at_once(BATCH)).await.into_iter().map(|(id, _)| id).collect()
+}
+
+/// Whoever is idle takes what is there.
+fn at_once(limit: usize) -> Batching {
+    Batching { limit, linger: Duration::ZERO, pace: Duration::ZERO }
 }

@@ -7,6 +7,18 @@ CREATE FUNCTION ids(VARIADIC names text[]) RETURNS uuid[] LANGUAGE sql IMMUTABLE
 CREATE FUNCTION node(key text) RETURNS text LANGUAGE sql IMMUTABLE
     AS $$ SELECT json_build_object('key', key)::text $$;
 
+-- Connections of a1, numbered in the order of the keys of their rows.
+CREATE FUNCTION nth(n integer) RETURNS uuid LANGUAGE sql AS $$
+    SELECT connection FROM generate_series(1, 9) i, md5(i::text) m, CAST(m AS uuid) connection
+    ORDER BY tailnet_private.connection_key(connection, NULL, 'a1') OFFSET n - 1 LIMIT 1
+$$;
+CREATE FUNCTION began(n integer) RETURNS json LANGUAGE sql AS $$
+    SELECT json_build_object('agent_id', id('a1'), 'connection_id', nth(n), 'type', 'ssh', 'connect_time', timestamptz '2026-01-01')
+$$;
+CREATE FUNCTION ended(n integer) RETURNS json LANGUAGE sql AS $$
+    SELECT json_build_object('agent_id', id('a1'), 'connection_id', nth(n), 'type', 'ssh', 'disconnect_time', timestamptz '2026-01-02')
+$$;
+
 -- Coordinators have fixed registrations here, so that their channels can be named in what is expected.
 CREATE FUNCTION reg(coordinator text) RETURNS uuid LANGUAGE sql IMMUTABLE
     AS $$ SELECT id('f' || translate(coordinator, 'xyz', '123')) $$;

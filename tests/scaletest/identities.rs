@@ -12,17 +12,39 @@ use tokio::time::sleep;
 use tokio_postgres::{Client, Config, Row};
 use uuid::Uuid;
 
+use crate::network::Network;
+
 /// Rows of one statement that makes identities or grants. It takes no lock that others wait for.
 const MADE_AT_ONCE: usize = 5000;
 
 /// Peers that one transaction revokes: it holds the order of its network, and of those that share its lock.
 const REVOKED_AT_ONCE: usize = 200;
 
+/// Proxies may still write when agents were connected, in key order: who locks in another order waits for them crosswise.
+const LOCK_IDENTITIES: &str = "
+    SELECT FROM tailnet_private.identities i JOIN tailnet_private.networks n ON n.id = i.network_id WHERE n.name = $1
+    ORDER BY i.id FOR UPDATE OF i";
+const LOCK_CONNECTIONS: &str = "
+    SELECT FROM tailnet_private.agent_connections c JOIN tailnet_private.identities i ON i.id = c.agent_id
+    JOIN tailnet_private.networks n ON n.id = i.network_id WHERE n.name = $1
+    ORDER BY c.agent_id FOR UPDATE OF c";
+const DELETE_IDENTITIES: &str = "
+    DELETE FROM tailnet_private.identities i USING tailnet_private.networks n WHERE n.id = i.network_id AND n.name = $1";
+const DELETE_NETWORK: &str = "DELETE FROM tailnet_private.networks WHERE name = $1";
+
 /// The network of a run.
 #[derive(Debug)]
 pub struct Identities {
     config: Config,
-    network: String,
+    network: Network,
+}
+
+/// Whether the user of this session is one.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn is_superuser(sql: &Client) -> Result<bool> {
+    Ok(sql.query_one("SELECT current_setting('is_superuser')::boolean", &[]).await?.get(0))
 }
 
 /// Everyone, in order.
@@ -35,12 +57,13 @@ pub struct Made {
 
 impl Identities {
     /// Of a network that is not there yet.
-    pub fn new(config: Config, network: String) -> Self {
+    pub fn new(mut config: Config, network: Network) -> Self {
+        config.application_name(network.application_name());
         Self { config, network }
     }
 
     /// The name of the network.
-    pub fn network(&self) -> &str {
+    pub fn network(&self) -> &Network {
         &self.network
     }
 
@@ -64,7 +87,9 @@ impl Identities {
     pub async fn make(&self, pairs: usize, hub: bool) -> Result<Made> {
         let mut sql = self.connect().await?;
         let made = sql.transaction().await?;
-        made.execute("SELECT tailnet.create_network($1)", &[&self.network]).await.context("cannot make a network")?;
+        made.execute("SELECT tailnet.create_network($1)", &[&self.network.as_str()])
+            .await
+            .context("cannot make a network")?;
         let mut wanted = Vec::with_capacity(2 * pairs + 1);
         for number in 0..pairs {
             wanted.extend([Role::Agent, Role::Client].map(|role| (role, format!("scaletest-{role}-{number}"))));
@@ -82,7 +107,8 @@ impl Identities {
         for some in wanted.chunks(MADE_AT_ONCE) {
             let (roles, names): (Vec<&str>, Vec<&str>) =
                 some.iter().map(|(role, name)| (role.as_str(), name.as_str())).unzip();
-            let rows = made.query(&create, &[&self.network, &roles, &names]).await.context("cannot make peers")?;
+            let rows =
+                made.query(&create, &[&self.network.as_str(), &roles, &names]).await.context("cannot make peers")?;
             let identity = |((role, name), row): (&(Role, String), &Row)| TestIdentity {
                 id: row.get(0),
                 role: *role,
@@ -121,7 +147,8 @@ impl Identities {
     /// When Postgres refuses.
     pub async fn sessions(&self) -> Result<HashMap<Uuid, String>> {
         let sql = "SELECT peer_id, coordinator FROM tailnet.peers WHERE network = $1 AND coordinator IS NOT NULL";
-        let rows = self.connect().await?.query(sql, &[&self.network]).await.context("cannot read tailnet.peers")?;
+        let rows =
+            self.connect().await?.query(sql, &[&self.network.as_str()]).await.context("cannot read tailnet.peers")?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -131,8 +158,7 @@ impl Identities {
     /// When Postgres refuses.
     pub async fn remove(&self) -> Result<()> {
         let mut sql = self.connect().await?;
-        let is_superuser =
-            sql.query_one("SELECT current_setting('is_superuser')::boolean", &[]).await?.get::<_, bool>(0);
+        let is_superuser = is_superuser(&sql).await?;
         // A peer whose goodbye was committed has no row, and its identity may go as it is. Revoking the others ends their
         // sessions, closes their tunnels, and tells the proxies.
         let present =
@@ -140,7 +166,7 @@ impl Identities {
         let good = "SELECT i.peer_id FROM tailnet.identities i WHERE i.network = $1 AND i.revoked_at IS NULL";
         let mut revoked = HashSet::new();
         loop {
-            let rows = sql.query(if is_superuser { present } else { good }, &[&self.network]).await?;
+            let rows = sql.query(if is_superuser { present } else { good }, &[&self.network.as_str()]).await?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).filter(|id| revoked.insert(*id)).collect();
             if ids.is_empty() && (rows.is_empty() || !is_superuser) {
                 break;
@@ -155,13 +181,9 @@ impl Identities {
         }
         if is_superuser {
             let gone = sql.transaction().await?;
-            let of = "SELECT id FROM tailnet_private.networks WHERE name = $1";
-            gone.execute(
-                &format!("DELETE FROM tailnet_private.identities WHERE network_id = ({of})"),
-                &[&self.network],
-            )
-            .await?;
-            gone.execute("DELETE FROM tailnet_private.networks WHERE name = $1", &[&self.network]).await?;
+            for statement in [LOCK_IDENTITIES, LOCK_CONNECTIONS, DELETE_IDENTITIES, DELETE_NETWORK] {
+                gone.execute(statement, &[&self.network.as_str()]).await?;
+            }
             gone.commit().await?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result};
 
-use crate::report::Report;
+use crate::{report::Report, scenario::Figures};
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Output {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, report: &Report) -> Result<()> {
+    pub fn write<F: Figures>(&self, report: &Report<F>) -> Result<()> {
         let text = match self.form {
             Form::Text => report.to_string(),
             Form::Json => serde_json::to_string_pretty(report)? + "\n",

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A bar on a terminal; elsewhere a line for each phase. Log lines go through it, so that they do not tear the bar.
@@ -15,18 +15,17 @@ pub struct Progress(ProgressBar);
 impl Progress {
     /// Nothing has begun.
     pub fn new() -> Self {
-        if !io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
-        }
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}")
             .expect("the template is well-formed");
-        let bar = ProgressBar::new(0).with_style(style);
-        bar.enable_steady_tick(Duration::from_millis(500));
-        Self(bar)
+        Self(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style))
     }
 
     /// A phase of so many steps begins.
     pub fn phase(&self, name: &str, steps: u64) {
+        if io::stderr().is_terminal() && self.0.is_hidden() {
+            self.0.set_draw_target(ProgressDrawTarget::stderr());
+            self.0.enable_steady_tick(Duration::from_millis(500));
+        }
         self.line(&format!("==> {name}"));
         self.0.set_length(steps);
         self.0.set_position(0);
@@ -41,6 +40,11 @@ impl Progress {
     /// A line for people.
     pub fn line(&self, text: &str) {
         self.0.suspend(|| eprintln!("{text}"));
+    }
+
+    /// A line of what was asked for, to stdout.
+    pub fn say(&self, text: &str) {
+        self.0.suspend(|| println!("{text}"));
     }
 
     /// Nothing follows.

@@ -1,75 +1,57 @@
 //! What the phases of a run write down as they go, so that it is there when the run is cut off.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, bail};
+
 use crate::{
-    latencies::Latencies,
-    member::Member,
-    options::Coordinate,
-    report::{Ended, Loading, Phase, Report, Updates},
+    metrics::Metrics,
+    report::{Ended, Failure, Phase, Report},
+    scenario::Figures,
+    who::Who,
 };
 
 /// Shared by all runners.
 #[derive(Debug)]
-pub struct Record {
+pub struct Record<F> {
+    /// For who looks on.
+    pub metrics: Arc<Metrics>,
     begun: Instant,
     max_failures: usize,
-    inner: Mutex<Inner>,
+    inner: Mutex<Inner<F>>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    report: Report,
+struct Inner<F> {
+    report: Report<F>,
     /// The phase that is under way.
     phase: Option<(&'static str, Instant)>,
 }
 
-impl Record {
+impl<F: Figures> Record<F> {
     /// Of a run that begins.
-    pub fn new(options: &Coordinate, seed: u64, network: &str) -> Self {
-        let load = Loading {
-            how: options.load,
-            connected: 0,
-            last_connect_seconds: 0.0,
-            connects_per_second: 0.0,
-            pairs_right: 0,
-            last_right_view_seconds: 0.0,
-            connect_ms: Latencies::default(),
-            right_view_ms: Latencies::default(),
-        };
-        let report = Report {
-            ended: Ended::Failed,
-            error: None,
-            seed,
-            network: network.to_owned(),
-            pairs: options.peers as usize,
-            hub: options.hub,
-            peers: options.sockets(),
-            proxies: Vec::new(),
-            load,
-            updates: None,
-            check: None,
-            passed: 0,
-            failed: 0,
-            unfinished: options.peers as usize + usize::from(options.hub),
-            failures: Vec::new(),
-            phases: Vec::new(),
-            seconds: 0.0,
-        };
-        let inner = Mutex::new(Inner { report, phase: None });
-        Self { begun: Instant::now(), max_failures: options.max_failures, inner }
+    pub fn new(report: Report<F>, max_failures: usize, metrics: Arc<Metrics>) -> Self {
+        report.show(&metrics);
+        Self { metrics, begun: Instant::now(), max_failures, inner: Mutex::new(Inner { report, phase: None }) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<F>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes what is written down.
-    pub fn write<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
+    pub fn write<T>(&self, change: impl FnOnce(&mut Report<F>) -> T) -> T {
         change(&mut self.lock().report)
+    }
+
+    /// Changes the figures; gets the beginning of the phase that is under way, or of the run.
+    pub fn note<T>(&self, change: impl FnOnce(&mut F, Instant) -> T) -> T {
+        let mut inner = self.lock();
+        let begun = inner.phase.map_or(self.begun, |(_, begun)| begun);
+        change(&mut inner.report.figures, begun)
     }
 
     /// A phase begins, and with it the one before ends.
@@ -77,74 +59,73 @@ impl Record {
         let mut inner = self.lock();
         inner.end_phase();
         inner.phase = Some((name, Instant::now()));
+        self.metrics.phase(name);
     }
 
     /// A websocket was opened.
     pub fn connected(&self, took: Duration) {
-        let mut inner = self.lock();
-        let since = inner.seconds();
-        let load = &mut inner.report.load;
-        load.connect_ms.add(took);
-        load.connected += 1;
-        load.last_connect_seconds = since;
-        load.connects_per_second = load.connected as f64 / since;
+        self.note(|figures, phase| figures.connects().add(took, phase.elapsed()));
+        self.metrics.connect_seconds.observe(took.as_secs_f64());
     }
 
-    /// A pair that began to connect at `begun` was told the last that it must be told.
-    pub fn met(&self, begun: Instant, last: Instant) {
-        let mut inner = self.lock();
-        let since = inner.phase.map_or(Duration::ZERO, |(_, phase)| last.saturating_duration_since(phase));
-        let load = &mut inner.report.load;
-        load.right_view_ms.add(last.saturating_duration_since(begun));
-        load.pairs_right += 1;
-        load.last_right_view_seconds = load.last_right_view_seconds.max(since.as_secs_f64());
+    /// A runner passed.
+    pub fn pass(&self) {
+        self.write(|report| {
+            report.passed += 1;
+            report.unfinished = report.unfinished.saturating_sub(1);
+            report.show(&self.metrics);
+        });
     }
 
-    /// The hub was told the last that it must be told.
-    pub fn hub_met(&self) {
-        let mut inner = self.lock();
-        let since = inner.seconds();
-        let load = &mut inner.report.load;
-        load.last_right_view_seconds = load.last_right_view_seconds.max(since);
-    }
-
-    /// The phase updates, if it has begun.
-    pub fn updates(&self, change: impl FnOnce(&mut Updates)) {
-        self.write(|report| report.updates.as_mut().map(change));
-    }
-
-    /// A runner failed. The first ones are logged, too: the end of a long run may be far away.
-    pub fn fail(&self, member: &Member, error: &anyhow::Error) {
+    /// A runner failed; `span` is that of `who`. The first ones are logged, too: the end of a long run may be far away.
+    pub fn fail(&self, who: Who, span: &tracing::Span, error: &anyhow::Error) {
         let error = format!("{error:#}");
         let mut inner = self.lock();
         let phase = inner.phase.map_or("", |(name, _)| name);
-        let failure = member.failure(phase, self.begun.elapsed().as_secs_f64(), error);
+        let failure = Failure { who, phase, after_seconds: self.begun.elapsed().as_secs_f64(), error };
         inner.report.failed += 1;
         inner.report.unfinished = inner.report.unfinished.saturating_sub(1);
+        inner.report.show(&self.metrics);
         let is_shown = inner.report.failures.len() < self.max_failures;
         if is_shown {
             inner.report.failures.push(failure.clone());
         }
         drop(inner);
-        member.span.in_scope(|| match is_shown {
+        span.in_scope(|| match is_shown {
             true => tracing::warn!(phase, "failed: {}", failure.error),
             false => tracing::debug!(phase, "failed: {}", failure.error),
         });
     }
 
+    /// Whether no runner has failed so far.
+    ///
+    /// # Errors
+    /// When some have.
+    pub fn no_failures(&self) -> Result<()> {
+        match self.write(|report| (report.failed, report.runners())) {
+            (0, _) => Ok(()),
+            (failed, all) => bail!("{failed} of {all} runners failed"),
+        }
+    }
+
+    /// All that did not fail have passed.
+    pub fn pass_the_others(&self) {
+        self.write(|report| {
+            report.passed += report.unfinished;
+            report.unfinished = 0;
+            report.show(&self.metrics);
+        });
+    }
+
     /// How far the run came.
     pub fn how_far(&self) -> String {
+        let seconds = self.begun.elapsed().as_secs_f64();
         let inner = self.lock();
-        let Report { load, pairs, updates, .. } = &inner.report;
-        let (seconds, since) = (self.begun.elapsed().as_secs_f64(), inner.seconds());
-        let part = match (inner.phase, updates) {
-            (Some(("load", _)), _) => format!("in load, with {} of {pairs} pairs right", load.pairs_right),
-            (Some(("updates", _)), Some(updates)) => {
-                format!("in updates, after {since:.1} s of {:.1} s", updates.for_seconds)
-            }
-            (Some((name, _)), _) => format!("in {name}"),
-            (None, _) => "before the first phase".to_owned(),
-        };
+        let Report { figures, pairs, .. } = &inner.report;
+        let part = inner.phase.map_or("before the first phase".to_owned(), |(name, begun)| {
+            let more = figures.how_far(name, begun.elapsed().as_secs_f64(), *pairs);
+            format!("in {name}{}", more.map(|more| format!(", {more}")).unwrap_or_default())
+        });
         format!("after {seconds:.1} s, {part}")
     }
 
@@ -157,12 +138,7 @@ impl Record {
     }
 }
 
-impl Inner {
-    /// Since the phase began.
-    fn seconds(&self) -> f64 {
-        self.phase.map_or(0.0, |(_, begun)| begun.elapsed().as_secs_f64())
-    }
-
+impl<F> Inner<F> {
     fn end_phase(&mut self) {
         if let Some((name, begun)) = self.phase.take() {
             self.report.phases.push(Phase { name, seconds: begun.elapsed().as_secs_f64() });

@@ -1,27 +1,29 @@
 //! The figures of a run: `docs/operations.md` says what each field of the JSON is.
 
-use std::fmt;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    time::Duration,
+};
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{latencies::Latencies, options::Load};
+use crate::{latencies::Latencies, metrics::Metrics, scenario::Figures, who::Who};
 
 /// What happened, as far as the run came.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct Report<F> {
     pub ended: Ended,
     /// None: the run passed.
     pub error: Option<String>,
     pub seed: u64,
     pub network: String,
     pub pairs: usize,
-    pub hub: bool,
     pub peers: usize,
     pub proxies: Vec<Route>,
-    pub load: Loading,
-    pub updates: Option<Updates>,
-    pub check: Option<Check>,
+    #[serde(flatten)]
+    pub figures: F,
     pub passed: usize,
     pub failed: usize,
     pub unfinished: usize,
@@ -50,56 +52,21 @@ pub struct Route {
     pub coordinators: Vec<String>,
 }
 
-/// The phase load. Its times count from its beginning.
-#[derive(Debug, Serialize)]
-pub struct Loading {
-    pub how: Load,
+/// The websockets of the phase load. Its times count from its beginning.
+#[derive(Debug, Default, Serialize)]
+pub struct Connects {
     pub connected: usize,
     pub last_connect_seconds: f64,
     pub connects_per_second: f64,
-    /// Pairs whose views were right.
-    pub pairs_right: usize,
-    pub last_right_view_seconds: f64,
     /// Each connect, with its check of the token.
     pub connect_ms: Latencies,
-    /// Each pair, from its first connect.
-    pub right_view_ms: Latencies,
-}
-
-/// The phase updates.
-#[derive(Debug, Serialize)]
-pub struct Updates {
-    pub per_second: f64,
-    pub for_seconds: f64,
-    pub due: u64,
-    pub sent: u64,
-    /// Updates that the partner was told, or was told a later one instead.
-    pub heard: u64,
-    /// Those of them for which it was told a later one.
-    pub merged: u64,
-    /// From the moment that it was due until the frame was read off the partner's websocket.
-    pub latency_ms: Latencies,
-    /// The most that a request left later than it was due: what this program, and not the proxies, is to blame for.
-    pub late_ms_max: f64,
-}
-
-/// The phase check.
-#[derive(Debug, Serialize)]
-pub struct Check {
-    pub peers: usize,
-    /// Last words about other peers that were compared with the tables.
-    pub words: usize,
-    pub seconds: f64,
 }
 
 /// A runner that failed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failure {
-    pub peer: Uuid,
-    pub name: String,
-    pub role: &'static str,
-    /// None: the hub.
-    pub pair: Option<usize>,
+    #[serde(flatten)]
+    pub who: Who,
     pub phase: &'static str,
     pub after_seconds: f64,
     pub error: String,
@@ -112,55 +79,85 @@ pub struct Phase {
     pub seconds: f64,
 }
 
+impl Route {
+    /// One for each URL, with the coordinators of those `(peer, URL)` that were sent there.
+    pub fn all<'a>(
+        urls: &[String],
+        peers: impl Iterator<Item = (Uuid, &'a str)>,
+        sessions: &HashMap<Uuid, String>,
+    ) -> Vec<Self> {
+        let mut routes: Vec<(&String, usize, BTreeSet<&String>)> =
+            urls.iter().map(|url| (url, 0, BTreeSet::new())).collect();
+        for (peer, to) in peers {
+            if let Some((_, peers, coordinators)) = routes.iter_mut().find(|(url, ..)| *url == to) {
+                *peers += 1;
+                coordinators.extend(sessions.get(&peer));
+            }
+        }
+        let route = |(url, peers, coordinators): (&String, usize, BTreeSet<&String>)| Self {
+            url: url.clone(),
+            peers,
+            coordinators: coordinators.into_iter().cloned().collect(),
+        };
+        routes.into_iter().map(route).collect()
+    }
+}
+
+impl Connects {
+    /// A websocket was opened, `since` the phase began.
+    pub fn add(&mut self, took: Duration, since: Duration) {
+        self.connect_ms.add(took);
+        self.connected += 1;
+        self.last_connect_seconds = since.as_secs_f64();
+        self.connects_per_second = self.connected as f64 / since.as_secs_f64();
+    }
+}
+
+impl<F> Report<F> {
+    /// All that take part.
+    pub fn runners(&self) -> usize {
+        self.passed + self.failed + self.unfinished
+    }
+
+    /// Shows what became of them.
+    pub fn show(&self, metrics: &Metrics) {
+        metrics.runners(self.unfinished, self.passed, self.failed);
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peer, name, role, phase, after_seconds, error, .. } = self;
-        let pair = self.pair.map(|pair| format!(" of pair {pair}")).unwrap_or_default();
-        write!(f, "{role} {name} ({peer}){pair}, in {phase} after {after_seconds:.1} s: {error}")
+        let Self { who, phase, after_seconds, error } = self;
+        write!(f, "{who}, in {phase} after {after_seconds:.1} s: {error}")
+    }
+}
+
+/// As the first part of a line.
+impl fmt::Display for Connects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connected, last_connect_seconds, connects_per_second, .. } = self;
+        write!(f, "{connected} connected in {last_connect_seconds:.2} s ({connects_per_second:.0} a second)")
     }
 }
 
 /// The figures for people.
-impl fmt::Display for Report {
+impl<F: Figures> fmt::Display for Report<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pairs, peers, load, .. } = self;
-        let hub = if self.hub { " and a hub" } else { "" };
-        writeln!(f, "peers    {peers}: {pairs} pairs{hub}, seed {}", self.seed)?;
+        let Self { pairs, peers, seed, .. } = self;
+        let hub = if *peers > 2 * pairs { " and a hub" } else { "" };
+        writeln!(f, "peers    {peers}: {pairs} pairs{hub}, seed {seed}")?;
         for Route { url, peers, coordinators } in &self.proxies {
             writeln!(f, "proxy    {url}: {peers} peers on {}", coordinators.join(", "))?;
         }
-        writeln!(
-            f,
-            "load     {} connected in {:.2} s ({:.0} a second); {} pairs right, the last after {:.2} s",
-            load.connected,
-            load.last_connect_seconds,
-            load.connects_per_second,
-            load.pairs_right,
-            load.last_right_view_seconds
-        )?;
-        writeln!(f, "  connect      {}", load.connect_ms)?;
-        writeln!(f, "  right views  {}", load.right_view_ms)?;
-        if let Some(updates) = &self.updates {
-            let Updates { per_second, for_seconds, due, sent, heard, merged, latency_ms, late_ms_max } = updates;
-            writeln!(
-                f,
-                "updates  {per_second} a second for {for_seconds} s: {due} due, {sent} sent, {heard} heard ({merged} merged)"
-            )?;
-            writeln!(f, "  due to heard {latency_ms}")?;
-            writeln!(f, "  sent late    max {late_ms_max:.1} ms")?;
-        }
-        if let Some(Check { peers, words, seconds }) = &self.check {
-            writeln!(f, "check    {peers} peers agree with the tables in {words} views, after {seconds:.2} s")?;
-        }
-        Ok(())
+        write!(f, "{}", self.figures)
     }
 }
 
 /// What is printed of a run whatever becomes of it.
 #[derive(Debug)]
-pub struct Summary<'a>(pub &'a Report);
+pub struct Summary<'a, F>(pub &'a Report<F>);
 
-impl fmt::Display for Summary<'_> {
+impl<F: Figures> fmt::Display for Summary<'_, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { ended, passed, failed, unfinished, failures, phases, seconds, .. } = self.0;
         let ended = match ended {
@@ -175,6 +172,9 @@ impl fmt::Display for Summary<'_> {
         }
         for (place, Phase { name, seconds }) in phases.iter().enumerate() {
             write!(f, "{}{name} {seconds:.1} s", if place == 0 { "\n  " } else { ", " })?;
+        }
+        if let Some(figures) = self.0.figures.in_short() {
+            write!(f, "\n  {figures}")?;
         }
         for failure in failures {
             write!(f, "\n  failure: {failure}")?;

@@ -1,5 +1,7 @@
 //! The websocket that a peer holds to a coordinator.
 
+use std::io;
+
 use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
@@ -31,17 +33,26 @@ pub struct Credentials {
     pub bearer: Option<String>,
     /// What is offered as `Sec-WebSocket-Protocol`.
     pub subprotocols: Vec<String>,
+    /// Sent as `traceparent`: the span that the connection belongs to.
+    pub traceparent: Option<String>,
 }
 
 impl Credentials {
     /// As programs do it: the token in the header.
     pub fn header(token: &str) -> Self {
-        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()] }
+        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()], traceparent: None }
     }
 
     /// As browsers do it, which cannot set a header: the token as a subprotocol.
     pub fn subprotocol(token: &str) -> Self {
-        Self { bearer: None, subprotocols: vec![SUBPROTOCOL.to_owned(), format!("bearer.{token}")] }
+        let subprotocols = vec![SUBPROTOCOL.to_owned(), format!("bearer.{token}")];
+        Self { bearer: None, subprotocols, traceparent: None }
+    }
+
+    /// The same, and the connection belongs to this span.
+    #[must_use]
+    pub fn traced(self, traceparent: Option<String>) -> Self {
+        Self { traceparent, ..self }
     }
 }
 
@@ -57,6 +68,9 @@ pub enum ConnectError {
     /// The proxy selected another protocol.
     #[error("the proxy selected the subprotocol {0:?}, expected {SUBPROTOCOL:?}")]
     Subprotocol(Option<String>),
+    /// There is no connection, or it broke.
+    #[error("the proxy cannot be reached")]
+    Unreachable(#[source] io::Error),
     /// Anything else.
     #[error("cannot connect to the proxy")]
     Socket(#[source] Box<tungstenite::Error>),
@@ -92,6 +106,9 @@ impl Coordinator {
         if let Some(token) = &credentials.bearer {
             request = request.with_header("Authorization", format!("Bearer {token}"));
         }
+        if let Some(traceparent) = &credentials.traceparent {
+            request = request.with_header("traceparent", traceparent);
+        }
         for protocol in &credentials.subprotocols {
             request = request.with_sub_protocol(protocol);
         }
@@ -99,6 +116,7 @@ impl Coordinator {
         let (socket, response) =
             connect_async_with_config(request, Some(config), false).await.map_err(|error| match error {
                 tungstenite::Error::Http(response) => ConnectError::Refused(response.status()),
+                tungstenite::Error::Io(error) => ConnectError::Unreachable(error),
                 other => ConnectError::Socket(Box::new(other)),
             })?;
         let selected = response.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use anyhow::Result;
 use humantime::{Rfc3339Timestamp, format_rfc3339_micros};
-use serde_json::json;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::world::Agent;
@@ -75,28 +76,64 @@ impl Event {
     }
 }
 
-/// The argument of `tailnet.upsert_connection_logs`.
-pub fn as_json(events: &[Event]) -> String {
-    let one = |event: &Event| {
-        let mut value = json!({
-            "connection_id": event.connection, "agent_id": event.agent, "agent_name": "main",
-            "workspace_id": event.workspace, "workspace_name": WORKSPACE_NAME, "owner": OWNER, "type": "ssh", "ip": IP,
-            "user_agent": USER_AGENT, "user_id": event.user,
-        });
-        let time = format_rfc3339_micros(event.time).to_string();
-        if event.gone {
-            value["disconnect_time"] = json!(time);
-            value["disconnect_reason"] = json!(REASON);
-            value["code"] = json!(0);
-        } else {
-            value["connect_time"] = json!(time);
-        }
-        value
-    };
-    serde_json::Value::Array(events.iter().map(one).collect()).to_string()
+/// An element of the argument of `tailnet.upsert_connection_logs`.
+#[derive(Debug, Serialize)]
+struct Element<'a> {
+    connection_id: Uuid,
+    agent_id: Uuid,
+    agent_name: &'a str,
+    workspace_id: Uuid,
+    workspace_name: &'a str,
+    owner: &'a str,
+    r#type: &'a str,
+    ip: &'a str,
+    user_agent: &'a str,
+    user_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
 }
 
-/// Lines for COPY into a table with the columns of `tailnet_private.connection_event`.
+/// The argument of `tailnet.upsert_connection_logs`.
+///
+/// # Errors
+/// Never: they are all text and numbers.
+pub fn as_json(events: &[Event]) -> Result<String> {
+    let shown = |time: Option<SystemTime>| time.map(|time| format_rfc3339_micros(time).to_string());
+    let one = |event: &Event| {
+        let (code, reason) = event.end();
+        Element {
+            connection_id: event.connection,
+            agent_id: event.agent,
+            agent_name: "main",
+            workspace_id: event.workspace,
+            workspace_name: WORKSPACE_NAME,
+            owner: OWNER,
+            r#type: "ssh",
+            ip: IP,
+            user_agent: USER_AGENT,
+            user_id: event.user,
+            connect_time: shown(event.connected()),
+            disconnect_time: shown(event.disconnected()),
+            disconnect_reason: reason,
+            code,
+        }
+    };
+    Ok(serde_json::to_string(&events.iter().map(one).collect::<Vec<_>>())?)
+}
+
+/// What events are staged in.
+pub const STAGED: &str = "
+    connection_id uuid, agent_id uuid, agent_name text, workspace_id uuid, workspace_name text, owner text, type text,
+    code integer, ip inet, user_agent text, user_id uuid, connect_time timestamptz, disconnect_time timestamptz,
+    disconnect_reason text";
+
+/// Lines for COPY into a table with the columns of [`STAGED`].
 pub fn as_lines(events: &[Event]) -> String {
     let null = || "\\N".to_owned();
     let shown = |time: Option<SystemTime>| {
@@ -106,7 +143,7 @@ pub fn as_lines(events: &[Event]) -> String {
         let Event { connection, agent, workspace, user, .. } = event;
         let (code, reason) = event.end();
         format!(
-            "\\N\t{connection}\t{agent}\tmain\t{workspace}\t{WORKSPACE_NAME}\t{OWNER}\tssh\t{}\t{IP}\t{USER_AGENT}\t{user}\t\\N\t{}\t{}\t{}\n",
+            "{connection}\t{agent}\tmain\t{workspace}\t{WORKSPACE_NAME}\t{OWNER}\tssh\t{}\t{IP}\t{USER_AGENT}\t{user}\t{}\t{}\t{}\n",
             code.map_or_else(null, |code| code.to_string()),
             shown(event.connected()),
             shown(event.disconnected()),

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::{
     contest::{Entry, Method, contest},
-    events::{Event, IP, OWNER, USER_AGENT, WORKSPACE_NAME, as_json, as_lines, connections},
+    events::{Event, IP, OWNER, STAGED, USER_AGENT, WORKSPACE_NAME, as_json, as_lines, connections},
     heartbeats::copy_and_merge,
     world::World,
 };
@@ -68,7 +68,7 @@ const VALUES: &str = "
     VALUES ($1, $2, $3, 'main', $4, $5, $6, 'ssh', $7::text::inet, $8, $9, $10, $11, $12, $13)";
 
 /// Merges no repeats within a batch: there are none here.
-const STAGED: &str = "
+const FROM_STAGED: &str = "
     SELECT i.network_id, e.connection_id, e.agent_id, e.agent_name, e.workspace_id, e.workspace_name,
            e.owner, e.type, e.ip, e.user_agent, e.user_id, e.connect_time, e.disconnect_time, e.code, e.disconnect_reason
     FROM staged e JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
@@ -115,15 +115,13 @@ impl<'a> Writer<'a> {
     async fn open(world: &'a World) -> Result<Self> {
         let client = world.connect().await?;
         let staging = world.connect_planning_as_functions().await?;
-        staging
-            .batch_execute("CREATE TEMP TABLE staged (LIKE tailnet_private.connection_event) ON COMMIT DELETE ROWS")
-            .await?;
+        staging.batch_execute(&format!("CREATE TEMP TABLE staged ({STAGED}) ON COMMIT DELETE ROWS")).await?;
         Ok(Self {
             world,
             upsert: client.prepare(&format!("{INTO}{VALUES}{ON_CONFLICT}")).await?,
-            call: client.prepare("SELECT tailnet.upsert_connection_logs($1::text::json)").await?,
+            call: client.prepare("SELECT tailnet.upsert_connection_logs($1)").await?,
             copy: staging.prepare("COPY staged FROM STDIN").await?,
-            merge: staging.prepare(&format!("{INTO}{STAGED}{ON_CONFLICT}")).await?,
+            merge: staging.prepare(&format!("{INTO}{FROM_STAGED}{ON_CONFLICT}")).await?,
             client,
             staging,
         })
@@ -139,7 +137,7 @@ impl<'a> Writer<'a> {
                 Ok(written)
             }
             Way::Function(_) => {
-                let row = self.client.query_one(&self.call, &[&as_json(events)]).await?;
+                let row = self.client.query_one(&self.call, &[&as_json(events)?]).await?;
                 Ok(u64::from(row.get::<_, i32>(0).unsigned_abs()))
             }
             Way::Copy(_) => copy_and_merge(&self.staging, &self.copy, as_lines(events), &self.merge).await,

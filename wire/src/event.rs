@@ -91,6 +91,16 @@ pub enum Event {
     Settled,
 }
 
+impl Event {
+    /// The event as [`crate::payload::pack`] takes it.
+    ///
+    /// # Panics
+    /// Never: an event has no numbers or keys that JSON has not.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("events have string keys and finite numbers")
+    }
+}
+
 /// What a peer's tunnel partners are to know of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tailnet_proxy::{
+    batcher::Batching,
     hub::Hub,
     id::SessionId,
     request::{BinderRequest, QuerierRequest, Question, Step, TunnelerRequest},
@@ -35,13 +36,14 @@ impl World {
         let proxy = &self.proxies[at];
         let Some(registration) = proxy.registration else { return false };
         let hub = &proxy.hub;
+        let batching = Batching { limit, linger: Duration::ZERO, pace: Duration::ZERO };
         let work =
             match role {
-                0 => hub.binder.take(limit, Duration::ZERO).now_or_never().map(|batch| {
+                0 => hub.binder.take(batching).now_or_never().map(|batch| {
                     Work::Binder(batch.into_iter().map(|(id, request)| prepare(hub, id, request)).collect())
                 }),
-                1 => hub.tunneler.take(limit, Duration::ZERO).now_or_never().map(Work::Tunneler),
-                _ => hub.querier.take(limit, Duration::ZERO).now_or_never().map(Work::Querier),
+                1 => hub.tunneler.take(batching).now_or_never().map(Work::Tunneler),
+                _ => hub.querier.take(batching).now_or_never().map(Work::Querier),
             };
         let Some(work) = work else { return false };
         self.flights.push(Flight { proxy: at, registration, work });

@@ -27,25 +27,31 @@ pub struct Running {
 /// A run that has ended.
 pub struct Ended {
     pub code: Option<i32>,
-    stdout: String,
+    pub stdout: String,
     /// Lines of stderr.
     pub said: Vec<String>,
 }
 
 impl Running {
-    pub fn start(database: &str, proxies: &[String], options: &[&str]) -> Result<Self> {
-        Self::start_with("-S -n 256", database, proxies, options)
+    pub fn start(command: &str, database: &str, proxies: &[String], options: &[&str]) -> Result<Self> {
+        Self::start_with("-S -n 256", command, database, proxies, options)
     }
 
     /// The same with these limits of open files, as options of `ulimit`.
-    pub fn start_with(files: &str, database: &str, proxies: &[String], options: &[&str]) -> Result<Self> {
+    pub fn start_with(
+        files: &str,
+        command: &str,
+        database: &str,
+        proxies: &[String],
+        options: &[&str],
+    ) -> Result<Self> {
         let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/tailnet-scaletest");
         let binary = env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
         ensure!(binary.is_file(), "there is no {}: 'make build' builds it, {BINARY} names another", binary.display());
         let mut child = process::command(Path::new("/bin/sh"))?
             .args(["-c", &format!("ulimit {files} && exec \"$0\" \"$@\"")])
             .arg(binary)
-            .arg("coordinate")
+            .arg(command)
             .args(proxies.iter().flat_map(|url| ["--proxy", url]))
             .args(options)
             .env("TAILNET_SCALETEST_DATABASE_URL", database)
@@ -72,8 +78,8 @@ impl Running {
         Ok(())
     }
 
-    pub async fn interrupt(&self) -> Result<()> {
-        process_tree::signal("INT", &[self.child.id().context("it runs")?]).await
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        process_tree::signal(signal, &[self.child.id().context("it runs")?]).await
     }
 
     pub async fn end(mut self) -> Result<Ended> {
@@ -94,6 +100,29 @@ impl Running {
 impl Ended {
     pub fn report(&self) -> Result<Value> {
         serde_json::from_str(&self.stdout).with_context(|| format!("stdout is no JSON: {}", self.stdout))
+    }
+
+    /// What its peers logged as the bytes that they read and wrote, by role and pair.
+    pub fn traffic_summaries(&self) -> Result<Vec<(String, usize, u64, u64)>> {
+        let summary = |line: &String| {
+            let field = |name: &str| {
+                let (_, rest) = line.split_once(&format!("{name}=")).with_context(|| format!("no {name}: {line}"))?;
+                Ok(rest.split([' ', '}']).next().unwrap_or_default().trim_matches('"').to_owned())
+            };
+            let runner = ["runner{peer", " name", " role", " pair"].map(field);
+            let [_, name, role, pair] = runner.map(|field: Result<String>| field);
+            let (role, pair) = (role?, pair?.parse()?);
+            assert_eq!(name?, format!("scaletest-{role}-{pair}"), "{line}");
+            Ok((role, pair, field("bytes_read")?.parse()?, field("bytes_written")?.parse()?))
+        };
+        let mut all = self
+            .said
+            .iter()
+            .filter(|line| line.contains("traffic summary"))
+            .map(summary)
+            .collect::<Result<Vec<_>>>()?;
+        all.sort_unstable();
+        Ok(all)
     }
 
     /// The number of the one line that begins like this.

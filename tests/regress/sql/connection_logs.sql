@@ -66,6 +66,25 @@ SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a2, format
     '{"connection_id":"%s","agent_name":"a1","connect_time":"2026-01-01T10:00:00Z","owner":"mallory"}', :'k1'))));
 SELECT count(*) FROM tailnet.connection_logs WHERE owner = 'mallory';
 
+-- ... nor in one batch; it is then that of the smaller agent id.
+SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(a, format(
+    '{"connection_id":"00000000-0000-4000-8000-000000000d02","agent_name":"a1","connect_time":"2026-01-01T10:00:00Z","owner":"%s"}', o))))
+FROM (VALUES (:a2, 'alice'), (:a1, 'bob'), (:a1, 'carol')) v(a, o);
+SELECT agent_id, owner FROM tailnet.connection_logs WHERE connection_id = '00000000-0000-4000-8000-000000000d02';
+DELETE FROM tailnet_private.connection_logs WHERE connection_id = '00000000-0000-4000-8000-000000000d02';
+
+-- A connection ends after its agent is gone, and no other begins.
+SELECT tailnet.create_peer('n1', 'agent', 'gone', :nobody) \g /dev/null
+SELECT pg_temp.event(:nobody, '{"connection_id":"00000000-0000-4000-8000-000000000d03","agent_name":"gone","connect_time":"2026-01-01T12:00:00Z"}') AS begin,
+    pg_temp.event(:nobody, '{"connection_id":"00000000-0000-4000-8000-000000000d03","agent_name":"gone","disconnect_time":"2026-01-01T13:00:00Z"}') AS end,
+    pg_temp.event(:nobody, '{"connection_id":"00000000-0000-4000-8000-000000000d04","agent_name":"gone","disconnect_time":"2026-01-01T13:00:00Z"}') AS other \gset
+SELECT tailnet.upsert_connection_logs(json_build_array(:'begin'::json));
+DELETE FROM tailnet_private.identities WHERE id = :nobody;
+SELECT tailnet.upsert_connection_logs(json_build_array(:'end'::json));
+SELECT tailnet.upsert_connection_logs(json_build_array(:'begin'::json, :'other'::json));
+SELECT connect_time < disconnect_time AS ended FROM tailnet.connection_logs WHERE agent_name = 'gone';
+DELETE FROM tailnet_private.connection_logs WHERE agent_name = 'gone';
+
 -- The row outlives the name; dropping is by time.
 UPDATE tailnet_private.identities SET name = 'renamed' WHERE id = :a1;
 SELECT DISTINCT agent_name, network FROM tailnet.connection_logs ORDER BY 1;
@@ -85,4 +104,10 @@ SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"con
 SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"2026-01-01T10:00:00Z","disconnect_reason":"x"}')));
 SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"2026-01-01T10:00:00Z","reason":"x"}')));
 SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"soon"}')));
+SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a1, '{"connect_time":"2026-01-01T10:00:00Z","ip":"10.0.0.256"}')));
+SELECT tailnet.upsert_connection_logs(format('[{"agent_id":"%s","type":"ssh","connect_time":"2026-01-01","owner":"a\u0000b"}]', :a1));
+SELECT tailnet.upsert_connection_logs('[{"type":"ssh","type":"ssh"}]');
+SELECT tailnet.upsert_connection_logs('[[null]]');
+SELECT tailnet.upsert_connection_logs('[');
+SELECT tailnet.upsert_connection_logs('[]');
 SELECT count(*) FROM tailnet.connection_logs;

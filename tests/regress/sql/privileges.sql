@@ -33,6 +33,7 @@ RESET ROLE;
 -- Every function runs with pinned settings, and none is open to all.
 SELECT p.oid::regprocedure AS not_pinned FROM pg_proc p
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
+  AND p.proname <> 'connection_key' -- C, and looks at nothing but its arguments
   AND NOT (p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}')));
 SELECT p.oid::regprocedure AS open_to_all FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND a.grantee = 0;

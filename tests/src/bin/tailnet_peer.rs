@@ -66,12 +66,14 @@ struct PeerOptions {
 impl PeerOptions {
     fn identity(self) -> Result<Identity> {
         let token = env::var(TOKEN).with_context(|| format!("{TOKEN} must hold the token of peer {}", self.id))?;
-        Ok(Identity { id: self.id, token, url: self.url })
+        Ok(Identity { id: self.id, token, url: self.url, traceparent: None })
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    // What WireGuard says of itself is for those who work on it.
+    tracing_subscriber::fmt().with_env_filter("tailnet_tests=warn").with_writer(std::io::stderr).without_time().init();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -16,7 +16,6 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_tungstenite::tungstenite;
 use uuid::Uuid;
 
 use super::{
@@ -50,6 +49,8 @@ pub struct Door {
 /// Is or was connected, and does what it is told.
 #[derive(Debug)]
 pub struct LightPeer {
+    /// Sent when it connects: the span that the connection belongs to.
+    pub traceparent: Option<String>,
     watched: Arc<Watched>,
     socket: Option<Socket>,
     /// Readers of earlier websockets that the proxy has still to close.
@@ -91,8 +92,11 @@ impl Watched {
 
 /// Whether the token was sent: then the proxy may open a session whose peer is gone.
 fn may_be_served(error: &ConnectError) -> bool {
-    let ConnectError::Socket(error) = error else { return false };
-    !matches!(&**error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused)
+    match error {
+        ConnectError::Unreachable(error) => error.kind() != ErrorKind::ConnectionRefused,
+        ConnectError::Socket(_) => true,
+        ConnectError::Url(_) | ConnectError::Refused(_) | ConnectError::Subprotocol(_) => false,
+    }
 }
 
 impl LightPeer {
@@ -100,7 +104,7 @@ impl LightPeer {
     pub fn new(identity: TestIdentity) -> Self {
         let account = Mutex::new(Account::new(identity));
         let watched = Watched { account, closed: Notify::new(), reading: watch::Sender::new(true) };
-        Self { watched: Arc::new(watched), socket: None, retired: Vec::new() }
+        Self { traceparent: None, watched: Arc::new(watched), socket: None, retired: Vec::new() }
     }
 
     /// For the oracle.
@@ -135,7 +139,8 @@ impl LightPeer {
             let mut account = self.account();
             account.wants_socket = true;
             account.taking_over = account.proxy.is_some();
-            (account.taking_over, Credentials::header(&account.identity.token))
+            let credentials = Credentials::header(&account.identity.token).traced(self.traceparent.clone());
+            (account.taking_over, credentials)
         };
         let attempt = timeout(patience, Coordinator::connect(&door.url, &credentials)).await;
         let mut account = self.watched.account();

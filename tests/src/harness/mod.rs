@@ -14,7 +14,7 @@ pub mod cluster;
 pub mod database;
 pub mod deadline;
 pub mod differences;
-mod http;
+pub mod http;
 pub mod identity;
 mod inbox;
 pub mod light_peer;

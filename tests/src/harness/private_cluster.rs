@@ -16,6 +16,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 pub struct PrivateCluster {
     name: String,
     url: String,
+    /// Or never to be, by this.
     destroyed: bool,
 }
 
@@ -48,6 +49,16 @@ impl PrivateCluster {
         Self::make(prefix, "start", &settings).await
     }
 
+    /// One that runs already, and that somebody else destroys.
+    ///
+    /// # Errors
+    /// When `tests/cluster` knows no such cluster.
+    pub async fn existing(name: &str) -> Result<Self> {
+        let mut cluster = Self { name: name.to_owned(), url: String::new(), destroyed: true };
+        cluster.url = String::from_utf8(cluster.call("url", &[]).await?.stdout)?.trim().to_owned();
+        Ok(cluster)
+    }
+
     /// Makes and starts a streaming standby of this cluster, with the same passwords.
     ///
     /// # Errors
@@ -62,6 +73,11 @@ impl PrivateCluster {
         let output = cluster.call(command, arguments).await?;
         cluster.url = String::from_utf8(output.stdout)?.trim().to_owned();
         Ok(cluster)
+    }
+
+    /// The superuser's URL.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// How to reach it as its superuser.
@@ -169,7 +185,11 @@ impl PrivateCluster {
         Ok(())
     }
 
-    fn postmaster(&self) -> Result<u32> {
+    /// The process id of the first process of Postgres, which starts all others.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn postmaster(&self) -> Result<u32> {
         let file: PathBuf = [ROOT, ".data", &self.name, "data", "postmaster.pid"].iter().collect();
         let text = std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
         text.lines().next().and_then(|pid| pid.parse().ok()).context("postmaster.pid has no pid")

@@ -43,7 +43,7 @@ pub struct Proxy {
 }
 
 /// An option of the proxy and its value.
-pub type ProxyOption = (&'static str, &'static str);
+pub type ProxyOption<'a> = (&'a str, &'a str);
 
 /// What the process wrote to stderr.
 #[derive(Debug, Clone, Default)]
@@ -62,13 +62,19 @@ impl Proxy {
     ///
     /// # Errors
     /// When it does not become ready; shows what it wrote.
-    pub async fn start_with(name: &str, role: &str, database_url: &str, options: &[ProxyOption]) -> Result<Self> {
+    pub async fn start_with(name: &str, role: &str, database_url: &str, options: &[ProxyOption<'_>]) -> Result<Self> {
         let log = Log::default();
         let started = Self::try_start(name, role, database_url, options, &log).await;
         started.with_context(|| format!("proxy {name} did not start; it wrote:\n{}", log.text()))
     }
 
-    async fn try_start(name: &str, role: &str, database_url: &str, options: &[ProxyOption], log: &Log) -> Result<Self> {
+    async fn try_start(
+        name: &str,
+        role: &str,
+        database_url: &str,
+        options: &[ProxyOption<'_>],
+        log: &Log,
+    ) -> Result<Self> {
         let mut child = process::command(&binary())
             .with_context(|| format!("{BINARY} may name another"))?
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--name", name])
@@ -119,8 +125,16 @@ impl Proxy {
     /// # Errors
     /// When the proxy does not let it in.
     pub async fn connect(&self, identity: &TestIdentity) -> Result<TestPeer> {
+        self.connect_traced(identity, None).await
+    }
+
+    /// The same with this `traceparent`.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in.
+    pub async fn connect_traced(&self, identity: &TestIdentity, traceparent: Option<String>) -> Result<TestPeer> {
         let coordinator = self
-            .try_connect(&Credentials::header(&identity.token))
+            .try_connect(&Credentials::header(&identity.token).traced(traceparent))
             .await
             .with_context(|| format!("{} cannot connect to {}", identity.name, self.name))?;
         Ok(TestPeer::new(identity.clone(), coordinator))
@@ -177,7 +191,7 @@ impl Proxy {
         self.end("KILL").await.map(drop)
     }
 
-    /// Asks the process to end, and waits until it has.
+    /// Asks the process to end, and waits until it has, and all that it wrote is in the log.
     ///
     /// # Errors
     /// When the process cannot be signalled, or does not end.
@@ -190,6 +204,8 @@ impl Proxy {
         self.was_ended.store(true, Ordering::Relaxed);
         let look = || self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
         until(&format!("proxy {} has ended", self.name), async || Ok(look()?.is_some())).await?;
+        let read = || self.readers.iter().all(JoinHandle::is_finished);
+        until(&format!("what proxy {} wrote is read", self.name), async || Ok(read())).await?;
         look()?.context("it has ended")
     }
 

@@ -19,7 +19,7 @@ pub async fn run(proxies: usize, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
 ///
 /// # Panics
 /// When the test fails.
-pub async fn run_with(setup: Setup, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
+pub async fn run_with(setup: Setup<'_>, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
     let stack = Stack::start(setup).await.unwrap_or_else(|error| panic!("the stack did not start: {error:?}"));
     let outcome = AssertUnwindSafe(test(&stack)).catch_unwind().await;
     if !matches!(outcome, Ok(Ok(()))) {

@@ -31,11 +31,11 @@ pub struct Stack {
 
 /// What a stack consists of.
 #[derive(Debug, Default)]
-pub struct Setup {
+pub struct Setup<'a> {
     /// How many proxies.
     pub proxies: usize,
     /// What each of them is started with.
-    pub options: &'static [ProxyOption],
+    pub options: &'a [ProxyOption<'a>],
     /// On a Postgres of its own, which the test may kill.
     pub private_cluster: bool,
     /// Each proxy reaches Postgres through a relay of its own.
@@ -58,7 +58,7 @@ impl Stack {
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn start(setup: Setup) -> Result<Self> {
+    pub async fn start(setup: Setup<'_>) -> Result<Self> {
         let Setup { proxies, options, private_cluster, relayed, standby } = setup;
         let cluster = if private_cluster || standby { Some(PrivateCluster::start().await?) } else { None };
         let superuser = cluster.as_ref().map_or_else(cluster::superuser, PrivateCluster::superuser)?;

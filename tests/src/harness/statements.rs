@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{Proxy, Stack, deadline::until};
 
 /// Calls by proxy role and text, at one moment. Heartbeats are left out: they go on whatever happens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Statements(BTreeMap<(String, String), i64>);
 
 /// A statement of the role is counted before it commits: a change after it in the same network has to wait for it.

@@ -1,9 +1,9 @@
 //! A figure that was measured several times.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Median and spread over the rounds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Figure {
     /// The middle one, or the mean of the two in the middle.
     pub median: f64,

@@ -30,6 +30,11 @@ impl Progress {
         self.0.inc(1);
     }
 
+    /// How far the step is; only a terminal shows it.
+    pub fn now(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+    }
+
     /// Nothing follows.
     pub fn finish(&self) {
         self.0.finish_and_clear();

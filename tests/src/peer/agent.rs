@@ -1,6 +1,6 @@
 //! A peer that waits for others and serves them.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{convert::Infallible, net::Ipv6Addr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -27,6 +27,62 @@ pub struct Served {
     pub sent: u64,
 }
 
+/// An agent that is connected.
+pub struct Agent {
+    coordinator: Coordinator,
+    endpoint: Endpoint,
+    echo: EchoServer,
+}
+
+impl Agent {
+    /// Connects, and announces itself.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in, or the network fails.
+    pub async fn start(identity: &Identity) -> Result<Self> {
+        let mut coordinator = identity.connect().await?;
+        let (mut endpoint, announcement) = identity.endpoint().await?;
+        let echo = EchoServer::new(&mut endpoint.tcp)?;
+        coordinator.send(&announcement).await.context("cannot announce the node")?;
+        Ok(Self { coordinator, endpoint, echo })
+    }
+
+    /// Echoes what others send, until something fails. `moved` is told what it did so far. May be cancelled.
+    ///
+    /// # Errors
+    /// When the proxy refuses a request or ends the session, or the network fails.
+    pub async fn attend(&mut self, moved: impl Fn(&Served)) -> Result<Infallible> {
+        loop {
+            self.echo.advance(&mut self.endpoint.tcp)?;
+            moved(&self.served());
+            tokio::select! {
+                turned = self.endpoint.turn() => turned?,
+                message = self.coordinator.next() => match message {
+                    Message::Updates(updates) => learn(updates, &mut self.endpoint, &mut self.coordinator).await?,
+                    Message::Acknowledged(_) => {}
+                    Message::Error(error) => bail!("the proxy refused a request: {error}"),
+                    Message::Closed { code, reason } => return Err(identity::closed(code, &reason)),
+                },
+            }
+        }
+    }
+
+    /// What it did so far.
+    pub fn served(&self) -> Served {
+        Served { received: self.echo.received(), sent: self.echo.sent() }
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Errors
+    /// When the proxy does not agree in time.
+    pub async fn leave(&mut self) -> Result<()> {
+        tokio::time::timeout(GOODBYE, identity::say_goodbye(&mut self.coordinator))
+            .await
+            .context("the proxy did not answer the goodbye in time")?
+    }
+}
+
 /// Announces itself and echoes until `stop` is ready. `announced` is called once others can find it.
 ///
 /// # Errors
@@ -36,29 +92,14 @@ pub async fn serve(
     announced: impl FnOnce(Ipv6Addr),
     stop: impl Future<Output = ()>,
 ) -> Result<Served> {
-    let mut coordinator = identity.connect().await?;
-    let (mut endpoint, announcement) = identity.endpoint().await?;
-    let mut echo = EchoServer::new(&mut endpoint.tcp)?;
-    coordinator.send(&announcement).await.context("cannot announce the node")?;
+    let mut agent = Agent::start(identity).await?;
     announced(identity::address(identity.id));
-    tokio::pin!(stop);
-    loop {
-        echo.advance(&mut endpoint.tcp)?;
-        tokio::select! {
-            () = &mut stop => break,
-            turned = endpoint.turn() => turned?,
-            message = coordinator.next() => match message {
-                Message::Updates(updates) => learn(updates, &mut endpoint, &mut coordinator).await?,
-                Message::Acknowledged(_) => {}
-                Message::Error(error) => bail!("the proxy refused a request: {error}"),
-                Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
-            },
-        }
+    tokio::select! {
+        failed = agent.attend(|_| {}) => match failed? {},
+        () = stop => {}
     }
-    tokio::time::timeout(GOODBYE, identity::say_goodbye(&mut coordinator))
-        .await
-        .context("the proxy did not answer the goodbye in time")??;
-    Ok(Served { received: echo.received(), sent: echo.sent() })
+    agent.leave().await?;
+    Ok(agent.served())
 }
 
 async fn learn(updates: Vec<Update>, endpoint: &mut Endpoint, coordinator: &mut Coordinator) -> Result<()> {
@@ -71,7 +112,7 @@ async fn learn(updates: Vec<Update>, endpoint: &mut Endpoint, coordinator: &mut 
                     learnt.push(id);
                 }
                 // One peer that cannot be reached is no reason to leave the others alone.
-                Err(error) => eprintln!("no tunnel to peer {id}: {error:#}"),
+                Err(error) => tracing::warn!("no tunnel to peer {id}: {error:#}"),
             },
             Kind::Disconnected => endpoint.tunnels.remove(id),
             // WireGuard goes on without the coordinator.

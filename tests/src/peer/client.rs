@@ -1,8 +1,9 @@
 //! A peer that reaches an agent, moves bytes, and leaves.
 
-use std::{fmt, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     echo_client::EchoClient,
     endpoint::Endpoint,
     identity::{self, Identity},
+    pace::Pace,
 };
 use crate::{
     coordinator::Coordinator,
@@ -46,18 +48,20 @@ enum Step {
     Node,
     Ready,
     Handshake,
+    Session,
     Echo(EchoClient),
-    Done,
+    Done(EchoClient),
 }
 
-struct Client {
+/// A client that is connected, and has asked for a tunnel to an agent.
+pub struct Client {
     coordinator: Coordinator,
     endpoint: Endpoint,
-    errand: Errand,
+    /// The agent.
+    to: Uuid,
     step: Step,
     /// May come before the node that it is about.
     agent_is_ready: bool,
-    moved: (u64, u64),
 }
 
 /// Connects, opens the tunnel, moves the bytes, tells `done`, and says goodbye when `stay` is over. `progress` is told the
@@ -72,56 +76,148 @@ pub async fn echo(
     done: impl FnOnce(&Echoed),
     stay: impl Future<Output = ()>,
 ) -> Result<()> {
-    if errand.bytes == 0 {
+    let Errand { to, bytes, seed, timeout } = errand;
+    if bytes == 0 {
         bail!("an echo of zero bytes proves nothing: ask for at least one");
     }
-    let timeout = errand.timeout;
     let deadline = tokio::time::Instant::now() + timeout;
     let late = || humantime::format_duration(timeout);
-    let mut client = tokio::time::timeout_at(deadline, Client::start(identity, errand))
+    let mut client = tokio::time::timeout_at(deadline, Client::start(identity, to))
         .await
         .with_context(|| format!("not connected to the proxy after {}", late()))??;
-    let echoed = match tokio::time::timeout_at(deadline, client.run(&progress)).await {
-        Ok(echoed) => echoed.with_context(|| format!("failed at: {client}"))?,
+    let echoing = async {
+        let handshake = client.shake_hands().await?;
+        client.echo(seed, bytes, |_, received| progress(received)).await?;
+        anyhow::Ok(handshake)
+    };
+    let handshake = match tokio::time::timeout_at(deadline, echoing).await {
+        Ok(handshake) => handshake.with_context(|| format!("failed at: {client}"))?,
         Err(_) => bail!("not done after {}: {client}", late()),
     };
-    done(&echoed);
+    let (sent, received) = client.moved();
+    done(&Echoed { sent, received, handshake });
     tokio::select! {
         () = stay => {}
-        turned = client.attend() => return turned.context("failed after the echo"),
+        failed = client.attend() => match failed.context("failed after the echo")? {},
     }
-    tokio::time::timeout(timeout, identity::say_goodbye(&mut client.coordinator))
+    tokio::time::timeout(timeout, client.leave())
         .await
         .with_context(|| format!("the proxy did not return the goodbye in {}", late()))?
 }
 
 impl Client {
-    async fn start(identity: &Identity, errand: Errand) -> Result<Self> {
+    /// Connects, announces itself, and asks for a tunnel to the agent `to`.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in, or the network fails.
+    pub async fn start(identity: &Identity, to: Uuid) -> Result<Self> {
         let mut coordinator = identity.connect().await?;
         let (endpoint, announcement) = identity.endpoint().await?;
-        let request = announcement.and_add_tunnel(errand.to);
-        coordinator.send(&request).await.context("cannot open the tunnel")?;
-        Ok(Self { coordinator, endpoint, errand, step: Step::Node, agent_is_ready: false, moved: (0, 0) })
+        coordinator.send(&announcement.and_add_tunnel(to)).await.context("cannot open the tunnel")?;
+        Ok(Self { coordinator, endpoint, to, step: Step::Node, agent_is_ready: false })
     }
 
-    async fn run(&mut self, progress: &impl Fn(u64)) -> Result<Echoed> {
+    /// Returns when there is a WireGuard session: how long it took from its first message.
+    ///
+    /// # Errors
+    /// When the proxy refuses a request or ends the session, or the network fails.
+    pub async fn shake_hands(&mut self) -> Result<Duration> {
         loop {
-            self.advance(progress)?;
-            if matches!(self.step, Step::Done) {
-                break;
+            match self.step {
+                Step::Ready if self.agent_is_ready => {
+                    self.endpoint.tunnels.initiate(self.to)?;
+                    self.step = Step::Handshake;
+                }
+                Step::Handshake => {
+                    if let Some(took) = self.endpoint.tunnels.handshake(self.to) {
+                        self.step = Step::Session;
+                        return Ok(took);
+                    }
+                }
+                _ => {}
             }
             self.turn().await?;
         }
-        let handshake = self.endpoint.tunnels.handshake(self.errand.to).context("there was no handshake")?;
-        let (sent, received) = self.moved;
-        Ok(Echoed { sent, received, handshake })
     }
 
-    /// Keeps the session and the tunnel alive; returns when one of them fails.
-    async fn attend(&mut self) -> Result<()> {
+    /// Sends so many bytes, which follow from `seed`, and returns when all came back. `moved` is told those that were
+    /// sent and those that were received so far.
+    ///
+    /// # Errors
+    /// When the echo is wrong or ends early, or for what [`Self::shake_hands`] fails.
+    pub async fn echo(&mut self, seed: u64, bytes: u64, moved: impl Fn(u64, u64)) -> Result<()> {
+        let to = identity::address(self.to);
+        self.step = Step::Echo(EchoClient::connect(&mut self.endpoint.tcp, to, seed, bytes)?);
+        while !self.advance(&moved)? {
+            self.turn().await?;
+        }
+        Ok(())
+    }
+
+    /// The same at a pace. What was due and could not leave before the end is not sent any more.
+    ///
+    /// # Errors
+    /// As [`Self::echo`].
+    pub async fn echo_at(&mut self, seed: u64, pace: &Pace, moved: impl Fn(u64, u64)) -> Result<()> {
+        let to = identity::address(self.to);
+        self.step = Step::Echo(EchoClient::open(&mut self.endpoint.tcp, to, seed)?);
+        loop {
+            let now = Instant::now();
+            let is_over = pace.is_over(now);
+            if let Step::Echo(echo) = &mut self.step {
+                echo.supply(pace.due(now));
+                if is_over {
+                    echo.end();
+                }
+            }
+            if self.advance(&moved)? {
+                return Ok(());
+            }
+            tokio::select! {
+                turned = self.turn() => turned?,
+                () = sleep_until(pace.next(now)), if !is_over => {}
+            }
+        }
+    }
+
+    /// Keeps the session and the tunnel alive, until one of them fails.
+    ///
+    /// # Errors
+    /// Then.
+    pub async fn attend(&mut self) -> Result<Infallible> {
         loop {
             self.turn().await?;
         }
+    }
+
+    /// Says goodbye, and waits for the proxy to agree.
+    ///
+    /// # Errors
+    /// When the websocket ends otherwise.
+    pub async fn leave(&mut self) -> Result<()> {
+        identity::say_goodbye(&mut self.coordinator).await
+    }
+
+    /// Bytes that were sent, and those that came back.
+    fn moved(&self) -> (u64, u64) {
+        match &self.step {
+            Step::Echo(echo) | Step::Done(echo) => (echo.sent(), echo.received()),
+            _ => (0, 0),
+        }
+    }
+
+    /// Whether all bytes are back.
+    fn advance(&mut self, moved: &impl Fn(u64, u64)) -> Result<bool> {
+        let Step::Echo(echo) = &mut self.step else { return Ok(true) };
+        let done = echo.advance(&mut self.endpoint.tcp);
+        moved(echo.sent(), echo.received());
+        if !done? {
+            return Ok(false);
+        }
+        if let Step::Echo(echo) = std::mem::replace(&mut self.step, Step::Session) {
+            self.step = Step::Done(echo);
+        }
+        Ok(true)
     }
 
     /// Handles the next thing that happens.
@@ -132,13 +228,13 @@ impl Client {
                 Message::Updates(updates) => updates.into_iter().try_for_each(|update| self.learn(update)),
                 Message::Acknowledged(_) => Ok(()),
                 Message::Error(error) => bail!("the proxy refused a request: {error}"),
-                Message::Closed { code, reason } => bail!("the proxy closed the session: {code:?} {reason}"),
+                Message::Closed { code, reason } => Err(identity::closed(code, &reason)),
             },
         }
     }
 
     fn learn(&mut self, Update { id, kind, node, reason }: Update) -> Result<()> {
-        if id != self.errand.to {
+        if id != self.to {
             return Ok(());
         }
         match kind {
@@ -157,42 +253,20 @@ impl Client {
         }
         Ok(())
     }
-
-    fn advance(&mut self, progress: &impl Fn(u64)) -> Result<()> {
-        let Self { endpoint, errand, .. } = self;
-        match &mut self.step {
-            Step::Ready if self.agent_is_ready => {
-                endpoint.tunnels.initiate(errand.to)?;
-                self.step = Step::Handshake;
-            }
-            Step::Handshake if endpoint.tunnels.handshake(errand.to).is_some() => {
-                let to = identity::address(errand.to);
-                self.step = Step::Echo(EchoClient::connect(&mut endpoint.tcp, to, errand.seed, errand.bytes)?);
-            }
-            Step::Echo(echo) => {
-                let done = echo.advance(&mut endpoint.tcp)?;
-                self.moved = (echo.sent(), echo.received());
-                progress(echo.received());
-                if done {
-                    self.step = Step::Done;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sent, received) = self.moved;
-        let (to, total) = (self.errand.to, self.errand.bytes);
-        match self.step {
+        let to = self.to;
+        match &self.step {
             Step::Node => write!(f, "waiting for the node of agent {to}"),
             Step::Ready => write!(f, "waiting for agent {to} to be ready for a handshake"),
             Step::Handshake => write!(f, "waiting for the WireGuard handshake with agent {to}"),
-            Step::Echo(_) => write!(f, "sent {sent} and received {received} of {total} bytes"),
-            Step::Done => write!(f, "all {total} bytes echoed"),
+            Step::Session => write!(f, "with a WireGuard session to agent {to}"),
+            Step::Echo(echo) => {
+                write!(f, "sent {} and received {} of {} bytes", echo.sent(), echo.received(), echo.total())
+            }
+            Step::Done(echo) => write!(f, "all {} bytes echoed", echo.total()),
         }
     }
 }

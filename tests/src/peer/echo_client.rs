@@ -47,7 +47,10 @@ pub enum EchoError {
 pub struct EchoClient {
     connection: Handle,
     seed: u64,
+    /// Bytes that may leave.
     total: u64,
+    /// It may become more.
+    is_open: bool,
     sent: u64,
     received: u64,
 }
@@ -58,7 +61,29 @@ impl EchoClient {
     /// # Errors
     /// When the TCP stack refuses the address.
     pub fn connect(tcp: &mut TcpStack, to: Ipv6Addr, seed: u64, total: u64) -> Result<Self> {
-        Ok(Self { connection: tcp.connect(to, ECHO_PORT)?, seed, total, sent: 0, received: 0 })
+        Ok(Self { total, is_open: false, ..Self::open(tcp, to, seed)? })
+    }
+
+    /// The same for as many bytes as [`Self::supply`] says, until [`Self::end`].
+    ///
+    /// # Errors
+    /// When the TCP stack refuses the address.
+    pub fn open(tcp: &mut TcpStack, to: Ipv6Addr, seed: u64) -> Result<Self> {
+        let connection = tcp.connect(to, ECHO_PORT)?;
+        Ok(Self { connection, seed, total: 0, is_open: true, sent: 0, received: 0 })
+    }
+
+    /// So many bytes may have left, all together, unless it has ended.
+    pub fn supply(&mut self, total: u64) {
+        if self.is_open {
+            self.total = self.total.max(total);
+        }
+    }
+
+    /// No more bytes leave.
+    pub fn end(&mut self) {
+        self.total = self.sent;
+        self.is_open = false;
     }
 
     /// Sends and compares what can be; true when all came back and both ends have closed.
@@ -79,10 +104,10 @@ impl EchoClient {
             let compared = socket.recv(|data| (data.len(), compare(self.seed, self.received, data)));
             self.received += compared.unwrap_or(Ok(0))?;
         }
-        if self.received > self.total {
-            return Err(EchoError::Excess { total: self.total });
+        if self.received > self.sent {
+            return Err(EchoError::Excess { total: self.sent });
         }
-        if self.received == self.total {
+        if self.received == self.total && !self.is_open {
             socket.close();
             return Ok(matches!(socket.state(), State::TimeWait | State::Closed));
         }
@@ -90,6 +115,11 @@ impl EchoClient {
             return Err(EchoError::Ended { received: self.received, total: self.total });
         }
         Ok(false)
+    }
+
+    /// Bytes that may leave, as far as that is known.
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     /// Bytes that left so far.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tailnet_wire::node::own_addresses;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// A peer that was created in the network, and a proxy of the network.
+#[derive(Clone)]
 pub struct Identity {
     /// The peer's id.
     pub id: Uuid,
@@ -20,6 +21,8 @@ pub struct Identity {
     pub token: String,
     /// The proxy: `ws://host:port`.
     pub url: String,
+    /// Sent as `traceparent`: the span that the connection belongs to.
+    pub traceparent: Option<String>,
 }
 
 /// The address of a peer inside the tunnels: every peer can work it out from the id.
@@ -34,9 +37,9 @@ impl Identity {
     /// # Errors
     /// When the proxy does not let it in.
     pub async fn connect(&self) -> Result<Coordinator> {
-        Coordinator::connect(&self.url, &Credentials::header(&self.token))
+        Coordinator::connect(&self.url, &Credentials::header(&self.token).traced(self.traceparent.clone()))
             .await
-            .with_context(|| format!("peer {} cannot connect to {}", self.id, self.url))
+            .with_context(|| format!("cannot connect to {}", self.url))
     }
 
     /// A WireGuard endpoint, and the request that announces it.
@@ -51,6 +54,12 @@ impl Identity {
     }
 }
 
+/// Why there is no session any more.
+pub(super) fn closed(code: Option<u16>, reason: &str) -> anyhow::Error {
+    let code = code.map(|code| format!(" with {code}")).unwrap_or_default();
+    anyhow!("the proxy closed the session{code} ({reason})")
+}
+
 /// Says goodbye, and waits for the proxy to agree.
 ///
 /// # Errors
@@ -60,7 +69,9 @@ pub async fn say_goodbye(coordinator: &mut Coordinator) -> Result<()> {
     loop {
         match coordinator.next().await {
             Message::Closed { code: Some(1000), .. } => return Ok(()),
-            Message::Closed { code, reason } => bail!("the proxy did not return the goodbye: {code:?} {reason}"),
+            Message::Closed { code, reason } => {
+                return Err(closed(code, &reason)).context("the proxy did not return the goodbye");
+            }
             Message::Error(error) => bail!("the proxy refused the goodbye: {error}"),
             Message::Updates(_) | Message::Acknowledged(_) => {}
         }

@@ -1,6 +1,6 @@
 //! A real peer: WireGuard and TCP in user space, so that it needs no privileges.
 //!
-//! Arrows point one way: `{agent, client} → {echo_server, echo_client, identity} → endpoint → {tcp → device, tunnels} →
+//! Arrows point one way: `{agent, client} → {echo_server, echo_client, identity, pace} → endpoint → {tcp → device, tunnels} →
 //! announcement → {key, prefix}`.
 
 pub mod agent;
@@ -12,6 +12,7 @@ pub mod echo_server;
 pub mod endpoint;
 pub mod identity;
 pub mod key;
+pub mod pace;
 mod prefix;
 pub mod tcp;
 pub mod tunnels;

@@ -13,7 +13,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{member::Member, record::Record};
+use super::{
+    figures::Coordination,
+    member::{Member, News},
+};
+use crate::{record::Record, trace::Trace};
 
 /// A runner: both ends, and what happens to them.
 #[derive(Debug)]
@@ -23,8 +27,11 @@ pub struct Pair {
     pub client: Member,
     /// It takes no part any more.
     pub has_failed: bool,
-    hub: Option<Uuid>,
-    version: u64,
+    /// One of the two has left for a time, or the tunnel was closed.
+    pub has_left: bool,
+    pub hub: Option<Uuid>,
+    /// Those of the nodes of agent and client.
+    versions: [u64; 2],
     events: mpsc::UnboundedReceiver<Event>,
     sender: mpsc::UnboundedSender<Event>,
 }
@@ -34,6 +41,8 @@ pub struct Pair {
 pub enum Event {
     /// One end was told a node.
     Told { end: End, of: Uuid, version: u64, at: Instant },
+    /// One end was told that another peer has left, or that there is no tunnel to it any more.
+    Parted { end: End, of: Uuid },
     /// The agent must change its node: it should have done so at this moment.
     Due(Instant),
     /// Nothing is due any more.
@@ -48,23 +57,36 @@ pub enum End {
 }
 
 /// What is wrong, and with which of the two.
-type Fault = (End, anyhow::Error);
+pub type Fault = (End, anyhow::Error);
+
+impl End {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Agent => Self::Client,
+            Self::Client => Self::Agent,
+        }
+    }
+}
 
 impl Pair {
     /// One that is not connected, with the ends on these proxies. A hub has a tunnel to the agent, if there is one.
-    pub fn new(number: usize, ends: [TestIdentity; 2], urls: [&str; 2], hub: Option<Uuid>) -> Self {
+    pub fn new(number: usize, ends: [TestIdentity; 2], urls: [&str; 2], hub: Option<Uuid>, trace: &Trace) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let [agent, client] = ends;
-        let agent = Member::new(agent, Some(number), urls[0]);
-        let client = Member::new(client, Some(number), urls[1]);
+        let agent = Member::new(agent, Some(number), urls[0], trace);
+        let client = Member::new(client, Some(number), urls[1], trace);
         for (end, member) in [(End::Agent, &agent), (End::Client, &client)] {
             let sender = sender.clone();
-            member.hear(move |of, version, at| {
+            member.hear(move |of, news| {
                 // The pair may be gone.
-                let _ = sender.send(Event::Told { end, of, version, at });
+                let _ = sender.send(match news {
+                    News::Node(version) => Event::Told { end, of, version, at: Instant::now() },
+                    News::Disconnected => Event::Parted { end, of },
+                });
             });
         }
-        Self { number, agent, client, has_failed: false, hub, version: 1, events, sender }
+        Self { number, agent, client, has_failed: false, has_left: false, hub, versions: [1, 1], events, sender }
     }
 
     /// For who says what is due.
@@ -80,11 +102,44 @@ impl Pair {
         }
     }
 
+    /// The same, to let it do something.
+    pub fn end_mut(&mut self, end: End) -> &mut Member {
+        match end {
+            End::Agent => &mut self.agent,
+            End::Client => &mut self.client,
+        }
+    }
+
+    /// The version of the node of one of the two.
+    pub fn version(&self, end: End) -> u64 {
+        self.versions[end as usize]
+    }
+
+    /// The next version of it.
+    pub fn next_version(&mut self, end: End) -> u64 {
+        self.versions[end as usize] += 1;
+        self.version(end)
+    }
+
+    /// One of the two announces the current version of its node; the client asks for the tunnel, too.
+    pub async fn announce(&mut self, end: End) {
+        let (version, agent) = (self.version(end), self.agent.id);
+        match end {
+            End::Agent => self.agent.peer.announce(version).await,
+            End::Client => self.client.peer.announce_and_open(version, agent).await,
+        }
+    }
+
+    /// What should not have happened to one of the two.
+    pub fn trouble(&self, end: End) -> Option<anyhow::Error> {
+        self.end(end).trouble(|_| self.has_left)
+    }
+
     /// Notes how a phase went.
-    pub fn passed(&mut self, outcome: Result<(), Fault>, record: &Record) {
+    pub fn passed(&mut self, outcome: Result<(), Fault>, record: &Record<Coordination>) {
         if let Err((end, error)) = outcome {
             self.has_failed = true;
-            record.fail(self.end(end), &error);
+            self.end(end).fail(record, &error);
         }
     }
 
@@ -92,7 +147,12 @@ impl Pair {
     ///
     /// # Errors
     /// When that takes longer than `patience`, or goes wrong.
-    pub async fn load(&mut self, patience: Duration, permits: &Semaphore, record: &Record) -> Result<(), Fault> {
+    pub async fn load(
+        &mut self,
+        patience: Duration,
+        permits: &Semaphore,
+        record: &Record<Coordination>,
+    ) -> Result<(), Fault> {
         let permit = permits.acquire().await.expect("nobody closes the semaphore");
         let begun = Instant::now();
         let agent_id = self.agent.id;
@@ -100,12 +160,12 @@ impl Pair {
         missing.extend(self.hub.map(|hub| (End::Agent, hub)));
         let meeting = async {
             let agent = async {
-                self.agent.connect(patience, record).await.map_err(|error| (End::Agent, error))?;
+                record.connected(self.agent.connect(patience).await.map_err(|error| (End::Agent, error))?);
                 self.agent.peer.announce(1).await;
                 Ok(())
             };
             let client = async {
-                self.client.connect(patience, record).await.map_err(|error| (End::Client, error))?;
+                record.connected(self.client.connect(patience).await.map_err(|error| (End::Client, error))?);
                 self.client.peer.announce_and_open(1, agent_id).await;
                 Ok(())
             };
@@ -137,7 +197,7 @@ impl Pair {
     ///
     /// # Errors
     /// When what is under way at the end takes longer than `patience`, or something goes wrong.
-    pub async fn update(&mut self, patience: Duration, record: &Record) -> Result<(), Fault> {
+    pub async fn update(&mut self, patience: Duration, record: &Record<Coordination>) -> Result<(), Fault> {
         let mut under_way = VecDeque::new();
         let mut deadline = None;
         while deadline.is_none() || !under_way.is_empty() {
@@ -149,10 +209,11 @@ impl Pair {
             };
             match event {
                 Event::Due(due) => {
-                    self.version += 1;
-                    under_way.push_back((self.version, due));
+                    let version = self.next_version(End::Agent);
+                    under_way.push_back((version, due));
                     let late = due.elapsed();
-                    self.agent.peer.announce(self.version).await;
+                    self.agent.peer.announce(version).await;
+                    record.metrics.updates_sent.inc();
                     record.updates(|updates| {
                         updates.sent += 1;
                         updates.late_ms_max = updates.late_ms_max.max(late.as_secs_f64() * 1e3);
@@ -163,18 +224,25 @@ impl Pair {
                         while let Some((sent, due)) = under_way.pop_front_if(|(sent, _)| *sent <= version) {
                             updates.heard += 1;
                             updates.merged += u64::from(sent < version);
-                            updates.latency_ms.add(at.saturating_duration_since(due));
+                            let latency = at.saturating_duration_since(due);
+                            updates.latency_ms.add(latency);
+                            record.metrics.updates_heard.inc();
+                            record.metrics.update_seconds.observe(latency.as_secs_f64());
                         }
                     });
                 }
-                Event::Told { .. } => {}
+                Event::Told { .. } | Event::Parted { .. } => {}
                 Event::Over => deadline = Some(tokio::time::Instant::now() + patience),
             }
         }
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Event, Fault> {
+    /// What happens next. May be cancelled.
+    ///
+    /// # Errors
+    /// When the proxy closes a websocket.
+    pub async fn next(&mut self) -> Result<Event, Fault> {
         let Self { agent, client, events, .. } = self;
         let ended = tokio::select! {
             biased;
@@ -182,7 +250,7 @@ impl Pair {
             () = agent.closed() => End::Agent,
             () = client.closed() => End::Client,
         };
-        let trouble = self.end(ended).trouble(|_| false);
+        let trouble = self.trouble(ended);
         Err((ended, trouble.unwrap_or_else(|| anyhow!("closed"))))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use futures_util::FutureExt as _;
 use tailnet_tests::{
     harness::{
         LightPeer, TestIdentity,
@@ -14,7 +15,12 @@ use tailnet_tests::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{record::Record, report::Failure};
+use super::figures::Coordination;
+use crate::{
+    record::Record,
+    trace::{Runner, Trace},
+    who::Who,
+};
 
 /// A peer, its proxy, and what its log lines begin with.
 #[derive(Debug)]
@@ -23,18 +29,27 @@ pub struct Member {
     pub id: Uuid,
     /// Says who it is.
     pub span: tracing::Span,
+    trace: Runner,
     pair: Option<usize>,
     door: Door,
 }
 
+/// What is told of another peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// That it has a node of this version.
+    Node(u64),
+    /// That it has left, or that there is no tunnel any more.
+    Disconnected,
+}
+
 impl Member {
     /// One that is not connected. Without a pair it is the hub.
-    pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str) -> Self {
-        let TestIdentity { id, ref name, role, .. } = identity;
-        // Of the highest level, so that it is there whatever is logged.
-        let span = tracing::error_span!("runner", peer = %id, name, role = %role, pair);
+    pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str, trace: &Trace) -> Self {
+        let who = Who::new(&identity, pair);
+        let (id, span, trace) = (who.peer, who.span(), trace.runner(&who));
         let door = Door { name: url.to_owned(), url: url.to_owned() };
-        Self { peer: LightPeer::new(identity), id, span, pair, door }
+        Self { peer: LightPeer::new(identity), id, span, trace, pair, door }
     }
 
     /// What it connects to.
@@ -42,13 +57,16 @@ impl Member {
         &self.door.url
     }
 
-    /// Calls `heard` with the version of each node that it is told.
-    pub fn hear(&self, heard: impl Fn(Uuid, u64, Instant) + Send + 'static) {
+    /// Calls `heard` with what it is told.
+    pub fn hear(&self, heard: impl Fn(Uuid, News) + Send + 'static) {
         let hook = move |update: &Update| {
             let version = update.node.as_ref().and_then(|node| node["id"].as_u64());
-            if let (Kind::Node, Some(version)) = (update.kind, version) {
-                heard(update.id, version, Instant::now());
-            }
+            let news = match (update.kind, version) {
+                (Kind::Node, Some(version)) => News::Node(version),
+                (Kind::Disconnected, _) => News::Disconnected,
+                _ => return,
+            };
+            heard(update.id, news);
         };
         self.peer.account().received.hook = Some(Hook(Box::new(hook)));
     }
@@ -58,17 +76,29 @@ impl Member {
         self.peer.account().received.hook = None;
     }
 
-    /// Opens its websocket.
+    /// Opens its websocket; returns how long that took.
     ///
     /// # Errors
     /// When the proxy does not let it in.
-    pub async fn connect(&mut self, patience: Duration, record: &Record) -> Result<()> {
+    pub async fn connect(&mut self, patience: Duration) -> Result<Duration> {
         let begun = Instant::now();
+        self.peer.traceparent = self.trace.connects(&self.door.url);
         let connecting = self.peer.connect_within(&self.door, patience).instrument(self.span.clone());
         connecting.await.with_context(|| format!("cannot connect to {}", self.door.url))?;
-        record.connected(begun.elapsed());
+        self.trace.connected();
         self.span.in_scope(|| tracing::debug!(proxy = self.door.url, "connected"));
-        Ok(())
+        Ok(begun.elapsed())
+    }
+
+    /// Ends its websocket, with a goodbye or without a word.
+    pub async fn leave(&mut self, says_goodbye: bool) {
+        match says_goodbye {
+            true => self.peer.disconnect().await,
+            false => self.peer.vanish().await,
+        }
+        // That it is closed is no news.
+        let _ = self.peer.watched().closed.notified().now_or_never();
+        self.span.in_scope(|| tracing::debug!(says_goodbye, "left"));
     }
 
     /// Returns when the proxy closes its websocket.
@@ -94,10 +124,10 @@ impl Member {
         parting.map(|Parting { of, kind }| anyhow!("told {kind:?} of {of}, which stayed"))
     }
 
-    /// A failure of it.
-    pub fn failure(&self, phase: &'static str, after_seconds: f64, error: String) -> Failure {
-        let account = self.peer.account();
-        let (name, role) = (account.identity.name.clone(), account.identity.role.as_str());
-        Failure { peer: self.id, name, role, pair: self.pair, phase, after_seconds, error }
+    /// Notes a failure of it.
+    pub fn fail(&self, record: &Record<Coordination>, error: &anyhow::Error) {
+        let who = Who::new(&self.peer.account().identity, self.pair);
+        self.trace.failed(error);
+        record.fail(who, &self.span, error);
     }
 }

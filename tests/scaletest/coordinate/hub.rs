@@ -1,16 +1,17 @@
 //! The peer that has tunnels to all agents.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, bail};
 use tailnet_tests::harness::TestIdentity;
 use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
-use crate::{member::Member, record::Record};
+use super::{
+    figures::Coordination,
+    member::{Member, News},
+};
+use crate::{record::Record, trace::Trace};
 
 /// A runner of its own.
 #[derive(Debug)]
@@ -22,12 +23,14 @@ pub struct Hub {
 
 impl Hub {
     /// One that is not connected.
-    pub fn new(identity: TestIdentity, url: &str) -> Self {
+    pub fn new(identity: TestIdentity, url: &str, trace: &Trace) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
-        let member = Member::new(identity, None, url);
-        member.hear(move |of, _, _: Instant| {
-            // The hub may be gone.
-            let _ = sender.send(of);
+        let member = Member::new(identity, None, url, trace);
+        member.hear(move |of, news| {
+            if let News::Node(_) = news {
+                // The hub may be gone.
+                let _ = sender.send(of);
+            }
         });
         Self { member, has_failed: false, told }
     }
@@ -36,9 +39,9 @@ impl Hub {
     ///
     /// # Errors
     /// When that takes longer than `patience`, or goes wrong.
-    pub async fn open(&mut self, agents: &[Uuid], patience: Duration, record: &Record) -> Result<()> {
+    pub async fn open(&mut self, agents: &[Uuid], patience: Duration, record: &Record<Coordination>) -> Result<()> {
         let opening = async {
-            self.member.connect(patience, record).await?;
+            record.connected(self.member.connect(patience).await?);
             self.member.peer.announce(1).await;
             for agent in agents {
                 self.member.peer.open(*agent).await;

@@ -8,15 +8,13 @@ use std::{sync::Arc, time::Duration};
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{
-    latencies::Latencies,
+use super::{
+    figures::{Coordination, Updates},
     load::each,
     options::Coordinate,
     pair::{Event, Pair},
-    progress::Progress,
-    record::Record,
-    report::Updates,
 };
+use crate::{latencies::Latencies, run::Run};
 
 /// How many changes are due.
 pub fn due(options: &Coordinate) -> u64 {
@@ -26,15 +24,14 @@ pub fn due(options: &Coordinate) -> u64 {
 /// Returns the pairs when each was told all changes, or failed.
 pub async fn run(
     pairs: Vec<Pair>,
-    options: &Arc<Coordinate>,
-    seed: u64,
-    record: &Arc<Record>,
-    progress: &Progress,
+    options: &Coordinate,
+    Run { seed, record, progress, tasks, .. }: &Run<Coordination>,
 ) -> Vec<Pair> {
+    let patience = options.common.job_timeout;
     let mut senders: Vec<_> = pairs.iter().map(Pair::sender).collect();
-    senders.shuffle(&mut StdRng::seed_from_u64(seed));
-    record.write(|report| {
-        report.updates = Some(Updates {
+    senders.shuffle(&mut StdRng::seed_from_u64(*seed));
+    record.note(|figures, _| {
+        figures.updates = Some(Updates {
             per_second: options.updates_per_second,
             for_seconds: options.span.as_secs_f64(),
             due: 0,
@@ -45,10 +42,10 @@ pub async fn run(
             late_ms_max: 0.0,
         });
     });
-    let updating = each(pairs, |mut pair| {
-        let (options, record) = (Arc::clone(options), Arc::clone(record));
+    let updating = each(pairs, tasks, |mut pair| {
+        let record = Arc::clone(record);
         async move {
-            let outcome = pair.update(options.job_timeout, &record).await;
+            let outcome = pair.update(patience, &record).await;
             pair.passed(outcome, &record);
             pair
         }

@@ -1,0 +1,28 @@
+//! Advisory locks that last until the transaction ends. Called as functions: a statement for each would cost as much as the
+//! work that they guard.
+
+use pgrx::{IntoDatum as _, direct_function_call, pg_sys};
+
+/// Waits for an exclusive lock.
+pub fn lock(class: i32, key: i32) {
+    // SAFETY: a function of Postgres with these arguments, which may be called in a transaction; it raises an ERROR when it
+    // waited for `lock_timeout`.
+    unsafe { direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_int4, &[class.into_datum(), key.into_datum()]) };
+}
+
+/// Waits for a shared lock.
+pub fn lock_shared(class: i32, key: i32) {
+    // SAFETY: as above.
+    unsafe {
+        direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_shared_int4, &[class.into_datum(), key.into_datum()])
+    };
+}
+
+/// Takes an exclusive lock if nobody else has it.
+pub fn try_lock(class: i32, key: i32) -> bool {
+    // SAFETY: as above.
+    let got = unsafe {
+        direct_function_call(pg_sys::pg_try_advisory_xact_lock_int4, &[class.into_datum(), key.into_datum()])
+    };
+    got.expect("pg_try_advisory_xact_lock returns no NULL")
+}
