@@ -1,7 +1,10 @@
 //! Sessions: one websocket of a peer. Of two sessions of a peer the one with the higher number is the newer; the other
 //! is fenced off: whatever it still writes has no effect.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use pgrx::prelude::*;
 use tailnet_wire::{Binding, Ending, Event, Role};
@@ -49,22 +52,21 @@ const LOSE: &str = "
         coordinator_id = NULL, session = old.ended, updated_at = now, lost_at = now,
         status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END
     FROM (
-        SELECT DISTINCT ON (o.id) o.id, o.status, o.session, q.session AS ended
+        SELECT o.id, o.status, o.session, q.session AS ended
         FROM unnest($2, $3) q(id, session)
         JOIN tailnet_private.peers o ON o.id = q.id AND o.coordinator_id IS NOT DISTINCT FROM $1 AND o.session <= q.session
-        ORDER BY o.id, q.session DESC
     ) old, pg_catalog.clock_timestamp() now
     WHERE p.id = old.id
     RETURNING p.id, old.status IS NOT DISTINCT FROM 'ok', old.session, p.session";
 
-/// A goodbye may come after the session was lost with its coordinator: it counts as long as no newer session stands.
+/// A goodbye may come after the session was lost with its coordinator: it counts as long as no newer session stands. Who
+/// says goodbye was attached, so an earlier session stands only because a crash has made the tables forget that.
 const ENDING: &str = "
-    SELECT p.id, p.session, pg_catalog.max(q.session)
+    SELECT p.id, p.coordinator_id, p.session, q.session
     FROM unnest($2, $3) q(id, session)
     JOIN tailnet_private.peers p ON p.id = q.id
-    WHERE p.coordinator_id IS NOT DISTINCT FROM $1 AND p.session <= q.session
-       OR p.coordinator_id IS NULL AND p.session = q.session
-    GROUP BY p.id, p.session";
+    WHERE p.session < q.session
+       OR p.session = q.session AND (p.coordinator_id IS NULL OR p.coordinator_id IS NOT DISTINCT FROM $1)";
 
 const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnest($1) q(id) WHERE t.src = q.id";
 
@@ -92,11 +94,18 @@ pub fn sessions(peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> Result<Vec<Se
     Ok(peers.into_iter().zip(numbers).map(|(id, number)| Session { id, number }).collect())
 }
 
+/// Of each peer the newest session of a batch, in the order of the peers.
+fn newest(mut batch: Vec<Session>) -> Vec<Session> {
+    batch.sort_by_key(|session| (session.id, Reverse(session.number)));
+    batch.dedup_by_key(|session| session.id);
+    batch
+}
+
 #[pg_extern]
 fn attach_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
         let batch = self::sessions(peers, sessions)?;
-        let mut turn = Turn::take_to_attach(registration, &batch)?;
+        let mut turn = Turn::take_of_all(registration, &batch)?;
         let attached = attach(&mut turn, &batch)?;
         send_views(&mut turn, &starts(&attached))?;
         turn.end(attached.len())
@@ -118,7 +127,7 @@ fn restore_peers(
         array::same_length("peers", &batch, "nodes", &nodes)?;
         let (srcs, dsts) = (array::ids("tunnel_srcs", tunnel_srcs)?, array::ids("tunnel_dsts", tunnel_dsts)?);
         array::same_length("tunnel_srcs", &srcs, "tunnel_dsts", &dsts)?;
-        let mut turn = Turn::take_to_attach(registration, &batch)?;
+        let mut turn = Turn::take_of_all(registration, &batch)?;
         let attached = attach(&mut turn, &batch)?;
         let numbers: HashMap<Uuid, i64> = attached.iter().map(|s| (s.id, s.number)).collect();
         let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.id) == Some(&session.number));
@@ -138,14 +147,15 @@ fn restore_peers(
 #[pg_extern]
 fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
-        let mut batch = self::sessions(peers, sessions)?;
+        let mut batch = newest(self::sessions(peers, sessions)?);
         let mut turn = Turn::take(registration, &mut batch, |session| session.id)?;
         let ended = rows(LOSE, &arguments(&turn, &batch), |row| {
             Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.get::<i64>(4)?))
         })?;
         let lost: Vec<_> = ended.iter().filter(|(_, bound, ..)| *bound).map(|(id, ..)| (*id, turn.role(*id))).collect();
         for (id, _, held, newer) in &ended {
-            end_earlier(&mut turn, *id, *held, *newer);
+            let holder = turn.coordinator;
+            end_earlier(&mut turn, Some(holder), *id, *held, *newer);
         }
         turn.fanout.tell_partners(&lost, |id| Event::Changed { id, binding: Binding::Lost })?;
         turn.end(ended.len())
@@ -155,11 +165,14 @@ fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessio
 #[pg_extern]
 fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
-        let mut batch = self::sessions(peers, sessions)?;
-        let mut turn = Turn::take(registration, &mut batch, |session| session.id)?;
-        let ended = rows(ENDING, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.get(2)?, row.get(3)?)))?;
-        for (id, held, newer) in &ended {
-            end_earlier(&mut turn, *id, *held, *newer);
+        let batch = newest(self::sessions(peers, sessions)?);
+        let mut turn = Turn::take_of_all(registration, &batch)?;
+        remember(&turn, &batch)?;
+        let ended = rows(ENDING, &arguments(&turn, &batch), |row| {
+            Ok((row.id(1)?, row.maybe_id(2)?, row.get(3)?, row.get(4)?))
+        })?;
+        for (id, holder, held, newer) in &ended {
+            end_earlier(&mut turn, *holder, *id, *held, *newer);
         }
         let gone: Vec<_> = ended.iter().map(|(id, ..)| (*id, turn.role(*id))).collect();
         disconnect(&mut turn.fanout, &gone)?;
@@ -167,10 +180,10 @@ fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, 
     })
 }
 
-/// A session ended, and with it the earlier one that the coordinator holds.
-fn end_earlier(turn: &mut Turn, id: Uuid, held: i64, ended: i64) {
-    if held < ended {
-        turn.answer(&Event::Ended { id, session: held, why: Ending::Superseded });
+/// A session ended, and with it the earlier one that a coordinator holds.
+fn end_earlier(turn: &mut Turn, holder: Option<Uuid>, id: Uuid, held: i64, ended: i64) {
+    if let Some(holder) = holder.filter(|_| held < ended) {
+        turn.fanout.tell(holder, &Event::Ended { id, session: held, why: Ending::Superseded });
     }
 }
 
@@ -187,17 +200,13 @@ pub fn disconnect(fanout: &mut Fanout, peers: &[(Uuid, Role)]) -> Result<(), Err
 /// Makes sessions the current ones of their peers; returns those that now are. A session that an earlier one holds
 /// elsewhere supersedes it; one that comes too late is told that it is superseded itself.
 fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
-    let mut newest: BTreeMap<Uuid, i64> = BTreeMap::new();
-    for session in batch {
-        let number = newest.entry(session.id).or_insert(session.number);
-        *number = session.number.max(*number);
-    }
-    let current = rows(CURRENT, &[uuid_array(newest.keys().copied()).into()], |row| {
+    let numbers: BTreeMap<Uuid, i64> = newest(batch.to_vec()).into_iter().map(|s| (s.id, s.number)).collect();
+    let current = rows(CURRENT, &[uuid_array(numbers.keys().copied()).into()], |row| {
         Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.maybe::<i64>(4)?, row.maybe_id(5)?))
     })?;
     let mut attached = Vec::with_capacity(current.len());
     for (id, revoked, highest, session, coordinator) in current {
-        let new = Session { id, number: newest[&id] };
+        let new = Session { id, number: numbers[&id] };
         let held_elsewhere = coordinator.is_some_and(|holder| holder != turn.coordinator);
         if revoked {
             turn.answer(&Event::Ended { id, session: new.number, why: Ending::Revoked });
@@ -217,12 +226,18 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
     let networks = uuid_array(known().map(|identity| identity.network));
     let roles: Vec<_> = known().map(|identity| identity.role.as_str().to_owned()).collect();
     run(ATTACH, &[coordinator, ids, numbers, networks.into(), roles.into()])?;
-    let [_, ids, numbers] = arguments(turn, &attached);
+    remember(turn, &attached)?;
+    Ok(attached)
+}
+
+/// No earlier session of these peers may be attached from now on.
+fn remember(turn: &Turn, newest: &[Session]) -> Result<(), Error> {
+    let [_, ids, numbers] = arguments(turn, newest);
     if run(REMEMBER, &[ids, numbers])? > 0 {
         // The commit must not wait for a disk or a standby with the networks' locks held.
         turn::set_local(c"synchronous_commit", c"off");
     }
-    Ok(attached)
+    Ok(())
 }
 
 /// Coordinator, ids and numbers: the parameters of the statements that fence.

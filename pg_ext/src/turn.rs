@@ -184,8 +184,8 @@ impl Turn {
         Ok(turn)
     }
 
-    /// Waits for the turn of sessions that may be the first of their peers.
-    pub fn take_to_attach(registration: Option<pgrx::Uuid>, batch: &[Session]) -> Result<Self, Error> {
+    /// Waits for the turn of sessions that may be in no table: they are the first of their peers, or were forgotten.
+    pub fn take_of_all(registration: Option<pgrx::Uuid>, batch: &[Session]) -> Result<Self, Error> {
         Self::of(IDENTIFIED, registration, batch.iter().map(|session| session.id))
     }
 

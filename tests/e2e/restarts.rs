@@ -11,6 +11,7 @@ use tailnet_tests::{
         Proxy, Stack, cluster,
         deadline::until,
         private_cluster::Shutdown,
+        relay::Traffic,
         run_with,
         stack::{Pair, Setup},
     },
@@ -125,6 +126,37 @@ async fn b54_failover() {
         let settled = "SELECT count(*) = 2 AND bool_and(settled) FROM tailnet_private.coordinators";
         until("both proxies are settled", async || Ok(sql.query_one(settled, &[]).await?.get(0))).await?;
         stack.assert_nothing_else(&[&client, &agent]).await
+    })
+    .await;
+}
+
+/// A session moves to the other proxy in the moment before a crash, which forgets that, and leaves while all is restored.
+#[tokio::test]
+async fn b54_a_goodbye_is_final_even_for_whom_a_crash_forgot() {
+    let setup = Setup { proxies: 2, private_cluster: true, relayed: true, ..Setup::default() };
+    run_with(setup, async |stack: &Stack| {
+        let identity = stack.create(Role::Client).await?;
+        let old = stack.left().connect(&identity).await?;
+        let sql = &stack.operator.sql;
+        // Nobody writes the log of Postgres to the disk until it is killed.
+        for statement in ["ALTER SYSTEM SET wal_writer_delay = '10 s'", "SELECT pg_reload_conf()", "CHECKPOINT"] {
+            sql.batch_execute(statement).await?;
+        }
+        stack.left_relay().set(Traffic::Stalled);
+        let new = stack.right().connect(&identity).await?;
+        let moved = "SELECT count(*) = 1 FROM tailnet.peers WHERE coordinator = 'proxy-2'";
+        until("the peer has moved", async || Ok(sql.query_one(moved, &[]).await?.get(0))).await?;
+        stack.cluster().kill().await?;
+        stack.left_relay().set(Traffic::Cut);
+        until_ready(stack.right(), false).await?;
+        let goodbye = tokio::spawn(new.disconnect());
+        stack.cluster().start_again().await?;
+        stack.left_relay().set(Traffic::Flows);
+        goodbye.await??;
+        assert_eq!(old.expect_close(4001).await, "superseded");
+        let sql = stack.database().connect().await?;
+        let gone = "SELECT count(*) = 0 FROM tailnet.peers";
+        until("the peer is gone", async || Ok(sql.query_one(gone, &[]).await?.get(0))).await
     })
     .await;
 }

@@ -1,7 +1,6 @@
 //! What breaks, and how long things take: only time shows that something broke.
 
 use crate::{
-    event::PEERS,
     protocol::Protocol,
     proxy::{Phase, Proxy},
     tables::{COORDINATORS, Tables},
@@ -51,7 +50,7 @@ impl World {
     /// The database crashes: unlogged tables are emptied, and every connection is cut.
     pub fn crash(&mut self, protocol: &Protocol) {
         self.history.crash(&self.tables, &self.proxies);
-        let newest = if protocol.guards.durable_number { self.tables.newest } else { [0; PEERS] };
+        let newest = if protocol.guards.durable_number { self.tables.newest } else { self.tables.flushed };
         self.tables = Tables::empty(newest);
         for at in (0..COORDINATORS).filter(|at| self.proxies[*at].phase != Phase::Dead).collect::<Vec<_>>() {
             self.doubt(at);

@@ -21,6 +21,8 @@ pub struct Guards {
     pub admission: bool,
     /// The newest session number of a peer survives a crash.
     pub durable_number: bool,
+    /// A goodbye ends earlier sessions too, wherever they are, and none is restored after it.
+    pub final_goodbye: bool,
 }
 
 impl Guards {
@@ -36,6 +38,7 @@ impl Guards {
             grace: true,
             admission: true,
             durable_number: true,
+            final_goodbye: true,
         }
     };
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Call, Flight},
-    event::{Binding, CLIENT, Node, PEERS, Peer, peers},
+    event::{Binding, CLIENT, Node, PEERS, Peer, Session, peers},
     local::News,
     proxy::Proxy,
     tables::{Row, Tables},
@@ -26,6 +26,8 @@ pub struct Violations {
 pub struct History {
     /// The newest session of each peer that was ever attached.
     attached: [u8; PEERS],
+    /// The newest session of each peer whose goodbye was answered.
+    goodbyes: [u8; PEERS],
     /// Of these peers the absence may be told.
     harmed: [bool; PEERS],
     /// The newest node of each agent that stood beside the tunnel to it.
@@ -72,12 +74,20 @@ impl History {
             self.harmed[peer] |= !announces && !inherits;
             self.attached[peer] = self.attached[peer].max(number);
         }
+        if flight.call == Call::Disconnect && !flight.orphan {
+            self.goodbyes[peer] = self.goodbyes[peer].max(number);
+        }
         for agent in after.partners(CLIENT).map(usize::from) {
             self.of_agent[agent] = self.of_agent[agent].max(node(after.rows[agent]));
             self.of_client[agent] = self.of_client[agent].max(node(after.rows[usize::from(CLIENT)]));
         }
         let late = node(new).is_some_and(|node| node.session < self.attached[peer]);
         self.violations.late |= node(new) != node(old) && late;
+    }
+
+    /// Whether a newer session of the peer has said goodbye.
+    pub fn is_over(&self, session: Session) -> bool {
+        session.number < self.goodbyes[usize::from(session.peer)]
     }
 
     /// A session was told something.

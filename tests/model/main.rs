@@ -10,8 +10,8 @@
 //!
 //! Time has no length: a coordinator was heard within the time of an expiry or not. Not modelled: closed tunnels (so
 //! no wishes and marks, see `proxy/tests/fold`), handshakes, roles, revocation, removal of lost peers, batches, the
-//! outbox, which only leaves out steps of a view, and that the newest session number of a peer is committed without
-//! waiting for the disk: the order of attaches in the last moment before a crash may be forgotten, see "Fencing".
+//! outbox, which only leaves out steps of a view. The newest session number of a peer is committed without waiting for the
+//! disk: without the guard `durable_number` a crash forgets what no goodbye has followed, see "Fencing".
 
 mod call;
 mod event;
@@ -29,7 +29,7 @@ mod world;
 use std::time::Instant;
 
 use guards::Guards;
-use property::{BACKWARDS, CONVERGES, FENCED, HEALTHY, PARTNERS};
+use property::{BACKWARDS, CONVERGES, FENCED, HEALTHY, OVER, PARTNERS};
 use protocol::{Budget, Protocol};
 use stateright::{Checker, HasDiscoveries, Model, Path};
 use step::Step;
@@ -77,6 +77,13 @@ const PAGES: Protocol = Protocol {
 const STRANGERS: Protocol =
     Protocol { plan: [&[1, 1], &[0], &[0]], budget: Budget { goodbyes: 1, cuts: 1, ..BASE.budget }, ..BASE };
 
+/// A session that took over leaves while all is restored.
+const FORGOTTEN: Protocol = Protocol {
+    guards: Guards { durable_number: false, ..Guards::BUILT },
+    budget: Budget { crashes: 1, goodbyes: 1, ..BASE.budget },
+    ..CRASH
+};
+
 /// More faults at once: this and the following are too large for the guards.
 const CUTS: Protocol =
     Protocol { versions: 2, budget: Budget { cuts: 2, breaks: 1, goodbyes: 1, ..BASE.budget }, ..BASE };
@@ -107,6 +114,17 @@ fn holds(name: &str, protocol: Protocol) {
         }
     }
     checker.assert_properties();
+}
+
+/// These properties hold in every state, whatever the others do.
+fn holds_at_least(name: &str, protocol: Protocol, properties: &[&'static str]) {
+    let any = HasDiscoveries::AnyOf(properties.iter().copied().collect());
+    let checker = protocol.checker().threads(1).finish_when(any).spawn_bfs().join();
+    eprintln!("{name}: {} unique states", checker.unique_state_count());
+    for property in properties {
+        let path = checker.discovery(property);
+        assert!(path.is_none(), "{name}: {property}: {:#?}", path.map(Path::into_actions));
+    }
 }
 
 /// Without a guard a property fails.
@@ -229,6 +247,13 @@ fn without_a_durable_number_an_old_session_comes_back() {
     let guards = Guards { durable_number: false, ..Guards::BUILT };
     fails("no durable number", CRASH, guards, FENCED);
     fails("no durable number", CRASH, guards, BACKWARDS);
+}
+
+#[test]
+fn a_goodbye_is_final_even_for_whom_a_crash_forgot() {
+    holds_at_least("forgotten", FORGOTTEN, &[CONVERGES, OVER, PARTNERS]);
+    let guards = Guards { final_goodbye: false, ..FORGOTTEN.guards };
+    fails("no final goodbye", FORGOTTEN, guards, OVER);
 }
 
 #[test]

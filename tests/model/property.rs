@@ -6,7 +6,7 @@ use crate::{
     event::{Binding, Session, peers},
     local::{Local, Told},
     protocol::{Budget, Protocol},
-    proxy::Phase,
+    proxy::{Phase, Proxy},
     tables::COORDINATORS,
     world::World,
 };
@@ -19,6 +19,8 @@ pub const CONVERGES: &str = "every view ends on what the tables say";
 pub const FENCED: &str = "no node of a superseded session is written";
 /// Neither stalls nor crashes make anybody believe that a session ended which stood all the time.
 pub const HEALTHY: &str = "nobody is told that a healthy session is gone";
+/// A goodbye ends the peer's sessions, not only the one that says it.
+pub const OVER: &str = "no session stands whose peer has left since";
 /// A node says where a peer is: that is for its partners only.
 pub const PARTNERS: &str = "only nodes of partners are told";
 /// The properties above are not empty: they speak of views that change.
@@ -35,6 +37,7 @@ pub fn all() -> Vec<Property<Protocol>> {
         }),
         Property::always(FENCED, |_: &Protocol, world: &World| !world.history.violations.late),
         Property::always(HEALTHY, |_: &Protocol, world: &World| !world.history.violations.gone),
+        Property::always(OVER, |protocol: &Protocol, world: &World| !protocol.rests(world) || !leftover(world)),
         Property::always(PARTNERS, |_: &Protocol, world: &World| !world.history.violations.stranger),
         Property::sometimes(TOLD, |_: &Protocol, world: &World| {
             let told = |local: &Local| local.relations.iter().any(|r| matches!(r.told, Told::Node(_)));
@@ -46,6 +49,11 @@ pub fn all() -> Vec<Property<Protocol>> {
             done && world.left == Budget::default() && protocol.rests(world)
         }),
     ]
+}
+
+/// Whether a proxy holds a session that a goodbye should have ended.
+fn leftover(world: &World) -> bool {
+    world.proxies.iter().flat_map(Proxy::sessions).any(|id| world.history.is_over(id))
 }
 
 impl Protocol {

@@ -66,6 +66,8 @@ pub struct Tables {
     pub restored: bool,
     /// `identities.session`, the only durable one.
     pub newest: [u8; PEERS],
+    /// What of it is on the disk for certain.
+    pub flushed: [u8; PEERS],
 }
 
 impl Tables {
@@ -78,6 +80,7 @@ impl Tables {
             grace: Grace::NotBegun,
             restored: false,
             newest,
+            flushed: newest,
         }
     }
 
@@ -158,7 +161,7 @@ impl Tables {
                     self.lose(session.peer, &mut fanout);
                 }
             }
-            Call::Disconnect => self.disconnect(at, session, &mut fanout),
+            Call::Disconnect => self.disconnect(at, session, guards, &mut fanout),
             Call::Open(agent) => self.open(at, session, agent, guards, &mut fanout),
             Call::Page(after) => {
                 if self.is_current(at, session) {
@@ -258,17 +261,27 @@ impl Tables {
     }
 
     /// `disconnect_peers`.
-    fn disconnect(&mut self, at: usize, session: Session, fanout: &mut Fanout) {
+    fn disconnect(&mut self, at: usize, session: Session, guards: &Guards, fanout: &mut Fanout) {
+        let peer = usize::from(session.peer);
+        if guards.final_goodbye {
+            self.newest[peer] = self.newest[peer].max(session.number);
+            self.flushed[peer] = self.flushed[peer].max(session.number);
+        }
+        let Some(row) = self.rows[peer] else { return };
         // A goodbye may come after the session was lost with its coordinator.
-        let lost = |row: Row| row.coordinator.is_none() && row.session == session.number;
-        if !self.may_end(at, session) && !self.row(session.peer).is_some_and(lost) {
+        let own = row.session == session.number && row.coordinator.is_none_or(|holder| holder == at);
+        let earlier = row.session < session.number && (guards.final_goodbye || row.coordinator == Some(at));
+        if !own && !earlier {
             return;
+        }
+        if let Some(holder) = row.coordinator.filter(|_| earlier) {
+            fanout[holder].push(Event::Ended(Session { number: row.session, ..session }));
         }
         self.tell_partners(session.peer, &Event::Disconnected { peer: session.peer }, fanout);
         if session.peer == CLIENT {
             self.tunnels = Agents::default();
         }
-        self.rows[usize::from(session.peer)] = None;
+        self.rows[peer] = None;
     }
 
     /// `open_tunnels`: each end learns of the other by its own coordinator.

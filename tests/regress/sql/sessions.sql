@@ -99,3 +99,16 @@ TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
 SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"old"}'], ARRAY[:b1], ARRAY[:c1]);
 SELECT pg_temp.told('x');
 SELECT name FROM tailnet.peers;
+
+-- A crash may have made the tables forget the newest session too. Its goodbye ends whoever was restored instead of it, and
+-- nobody comes after it.
+UPDATE tailnet_private.identities SET session = 31 WHERE id IN (:b1, :a1);
+SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"old"}'], ARRAY[:b1], ARRAY[:c1]);
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+SELECT tailnet.disconnect_peers(:'y', ARRAY[:b1, :b1, :a1], '{49,50,51}');
+SELECT pg_temp.told('x');
+SELECT name FROM tailnet.peers;
+SELECT src_name, dst_name FROM tailnet.tunnels;
+SELECT tailnet.restore_peers(:'x', ARRAY[:b1, :a1], '{31,32}', '{NULL,NULL}', '{}', '{}');
+SELECT pg_temp.told('x');
+SELECT name FROM tailnet.peers;
