@@ -5,16 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use pgrx::{datum::JsonString, prelude::*};
+use pgrx::{datum::JsonString, pg_sys, prelude::*};
 use serde_json::value::RawValue;
 use tailnet_wire::{Binding, Digest, Event, Node, NodeError};
 use uuid::Uuid;
 
 use crate::{
-    array::{self, Array, to_pg, uuid_array},
+    array::{self, Array, to_pg},
     error::{Error, raise_error},
+    relation::{Column, Relation, Value},
     session::{Session, sessions},
-    statement::{Row, rows},
+    statement::{Row, rows_from},
     turn::{Identity, Turn},
 };
 
@@ -22,10 +23,14 @@ use crate::{
 const BIND: &str = "
     UPDATE tailnet_private.peers p SET
         node = q.node, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
-    FROM unnest($2, $3, $4, $5) q(id, session, digest, node)
+    FROM bindings q
     WHERE p.id = q.id AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
       AND (p.status IS DISTINCT FROM 'ok' OR p.digest IS DISTINCT FROM q.digest)
     RETURNING p.id";
+
+/// Of `bindings` in the statement.
+const COLUMNS: [Column; 4] =
+    [(c"id", pg_sys::UUIDOID), (c"session", pg_sys::INT8OID), (c"digest", pg_sys::INT8OID), (c"node", pg_sys::JSONOID)];
 
 #[pg_extern]
 fn bind_peers(
@@ -58,16 +63,16 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>)
             Err(error) => turn.answer(&session.refused(error.to_string())),
         }
     }
-    let (mut ids, mut numbers) = (Vec::new(), Vec::new());
-    let (mut digests, mut texts) = (Vec::new(), Vec::new());
+    let mut bindings = Relation::new(c"bindings", &COLUMNS);
     for (session, (digest, node)) in &checked {
-        ids.push(session.id);
-        numbers.push(session.number);
-        digests.push(digest.0);
-        texts.push(JsonString(node.get().to_owned()));
+        bindings.push([
+            Value::Id(&session.id),
+            Value::Datum(session.number.into()),
+            Value::Datum(digest.0.into()),
+            Value::Text(node.get()),
+        ]);
     }
-    let args = [to_pg(turn.coordinator).into(), uuid_array(ids).into(), numbers.into(), digests.into(), texts.into()];
-    let changed = rows(BIND, &args, |row| row.id(1))?;
+    let changed = rows_from(&bindings, BIND, &[to_pg(turn.coordinator).into()], |row| row.id(1))?;
     let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.id, node)).collect();
     let about: Vec<_> = changed.iter().map(|id| (*id, turn.role(*id))).collect();
     turn.fanout.tell_partners(&about, |id| {

@@ -101,7 +101,7 @@ fn upsert_connection_logs(events: Option<&str>) -> i32 {
         name_agents(&mut events)?;
         let mut events = connection_event::merge(events);
         let mut given = relation(&events);
-        let inserted: HashSet<Uuid> = rows_from(&given, INSERT, |row| row.id(1))?.into_iter().collect();
+        let inserted: HashSet<Uuid> = rows_from(&given, INSERT, &[], |row| row.id(1))?.into_iter().collect();
         if !inserted.is_empty() {
             events.retain(|(key, _)| !inserted.contains(key));
             given = relation(&events);
@@ -115,7 +115,7 @@ fn upsert_connection_logs(events: Option<&str>) -> i32 {
 fn update(events: &Relation<19>, count: usize) -> Result<usize, Error> {
     let updated = run_from(events, UPDATE)?;
     if updated < count
-        && let Some((place, agent)) = rows_from(events, UNKNOWN, |row| Ok((row.get(1)?, row.id(2)?)))?.pop()
+        && let Some((place, agent)) = rows_from(events, UNKNOWN, &[], |row| Ok((row.get(1)?, row.id(2)?)))?.pop()
     {
         return Err(Error::ConnectionEvent { place, fault: Fault::UnknownAgent(agent) });
     }

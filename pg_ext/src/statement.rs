@@ -49,9 +49,10 @@ pub fn rows<T>(
 pub fn rows_from<T>(
     relation: &impl Named,
     sql: &'static str,
+    args: &[DatumWithOid<'_>],
     map: impl Fn(&Row<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    execute(Some(relation), sql, &[], |table| table.map(|tuple| map(&Row(tuple))).collect())
+    execute(Some(relation), sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
 }
 
 /// Runs a statement that returns nothing of interest, and returns how many rows it touched.
