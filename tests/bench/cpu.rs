@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use tailnet_tests::measure::{meter, server::Server};
 
 use crate::clock::Moment;
 
@@ -13,8 +14,7 @@ const TICKS_A_SECOND: f64 = 100.0;
 /// The processes that are looked at.
 #[derive(Debug, Clone)]
 pub struct Processes {
-    /// The first process of Postgres.
-    pub postmaster: u32,
+    pub postgres: Server,
     pub proxies: Vec<u32>,
     pub loads: Vec<u32>,
 }
@@ -41,7 +41,7 @@ impl Processes {
     /// When one has ended.
     pub fn cpu(&self) -> Result<Cpu> {
         let each = |pids: &[u32]| pids.iter().map(|pid| used(*pid)).collect::<Result<Vec<_>>>();
-        let (postgres, proxies, loads) = (tree(self.postmaster)?, each(&self.proxies)?, each(&self.loads)?);
+        let (postgres, proxies, loads) = (self.postgres.cpu()?, each(&self.proxies)?, each(&self.loads)?);
         let named = postgres + proxies.iter().chain(&loads).sum::<f64>();
         let others = machine()? - named;
         Ok(Cpu { at: Moment::now(), seconds: 0.0, postgres, proxies, loads, others })
@@ -79,28 +79,8 @@ impl std::fmt::Display for Cpu {
     }
 }
 
-/// Of a process, and of its children that have ended.
 fn used(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    ticks(&text).with_context(|| format!("cannot understand {path}"))
-}
-
-/// User and system time, of the process and of its ended children.
-fn ticks(stat: &str) -> Option<f64> {
-    // The name of the process, in brackets, may hold anything.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let times = fields.split(' ').skip(11).take(4).map(|field| field.parse::<f64>().ok());
-    Some(times.sum::<Option<f64>>()? / TICKS_A_SECOND)
-}
-
-/// Of a process and its children, those that have ended included.
-fn tree(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // A child that has just ended is in the times of its parent.
-    let children = children.split_whitespace().filter_map(|child| used(child.parse().ok()?).ok());
-    Ok(used(pid)? + children.sum::<f64>())
+    meter::cpu(i32::try_from(pid)?)
 }
 
 /// Of the whole machine: all that was not idle.
@@ -122,22 +102,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_found_behind_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 30 20 20 0 2 0 100 1 1";
-        assert_eq!(ticks(stat), Some(3.5));
-        assert_eq!(ticks("7 a S 1"), None);
+    fn what_is_idle_does_not_count() {
         assert_eq!(busy("cpu  100 0 50 900 7 20 30 5 0 0\ncpu0 1"), Some(2.0));
         assert_eq!(busy("cpu  1 2"), None);
+        assert!(machine().expect("this is Linux") > 0.0);
     }
 
     #[test]
-    fn this_process_uses_some() {
-        let pid = std::process::id();
-        let processes = Processes { postmaster: pid, proxies: vec![pid], loads: Vec::new() };
-        let before = processes.cpu().expect("a look");
-        let begin = Moment::now();
-        while processes.cpu().expect("a look").since(&before).proxies[0] < 0.05 {
-            assert!(Moment::now().since(begin).as_secs() < 30, "50 ms of CPU were not noticed");
-        }
+    fn the_difference_of_two_moments_is_what_happened_between_them() {
+        let at = |used: f64| Cpu {
+            postgres: used,
+            proxies: vec![used, 2.0 * used],
+            loads: vec![0.0],
+            others: used,
+            ..Cpu::default()
+        };
+        let between = at(3.0).since(&at(1.0));
+        assert_eq!(
+            (between.postgres, between.proxies, between.loads, between.others),
+            (2.0, vec![2.0, 4.0], vec![0.0], 2.0)
+        );
     }
 }

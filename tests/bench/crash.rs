@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tailnet_tests::{
     harness::{cluster, deadline::until, private_cluster::PrivateCluster},
-    measure::meter::Meter,
+    measure::{meter::Meter, server::Server},
 };
 use tokio::time::{sleep, timeout};
 
@@ -51,7 +51,7 @@ pub async fn run(world: &mut World, cluster: &PrivateCluster) -> Result<Crash> {
     let accepting = accepting?;
     let right = world.fleet.until_right().await?;
     world.meter = Meter::open(&world.database).await?;
-    world.processes.postmaster = cluster.postmaster()?;
+    world.processes.postgres = Server::of(&world.meter.sql).await?;
     settle(world).await?;
     let totals = world.fleet.totals().await?;
     totals.expect_all_true()?;

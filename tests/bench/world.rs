@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use tailnet_tests::{
     harness::{Proxy, database::Database, private_cluster::PrivateCluster},
-    measure::meter::Meter,
+    measure::{meter::Meter, server::Server},
 };
 
 use uuid::Uuid;
@@ -77,7 +77,7 @@ impl World {
         let [agents, clients] = addresses[..] else { bail!("there are two proxies") };
         let fleet = Fleet::start([agents, clients], &pairs, IN_FLIGHT).await?;
         let processes = Processes {
-            postmaster: cluster.postmaster()?,
+            postgres: Server::of(&meter.sql).await?,
             proxies: proxies.iter().map(Proxy::pid).collect::<Result<_>>()?,
             loads: fleet.pids()?,
         };

@@ -185,11 +185,7 @@ impl PrivateCluster {
         Ok(())
     }
 
-    /// The process id of the first process of Postgres, which starts all others.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn postmaster(&self) -> Result<u32> {
+    fn postmaster(&self) -> Result<u32> {
         let file: PathBuf = [ROOT, ".data", &self.name, "data", "postmaster.pid"].iter().collect();
         let text = std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
         text.lines().next().and_then(|pid| pid.parse().ok()).context("postmaster.pid has no pid")
