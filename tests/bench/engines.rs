@@ -97,6 +97,7 @@ pub struct Point {
     pub peers: usize,
     pub megabytes: f64,
     pub random: Compared,
+    pub own: Compared,
     pub same: Compared,
 }
 
