@@ -7,6 +7,7 @@ use tailnet_traces::{Endpoint, Service, Settings, endpoint::EndpointError};
 use uuid::Uuid;
 
 use crate::{
+    authorities::Authorities,
     batcher::Batching,
     chain::Chain,
     database::{Database, DatabaseError},
@@ -21,10 +22,15 @@ use crate::{
 #[command(version)]
 pub struct Config {
     /// Where Postgres is: postgres://user:password@host:port,host:port/database. Of several hosts the one that takes
-    /// writes is used, as after a failover. The user must be in the role tailnet_proxy. There is no TLS to Postgres
-    /// yet: sslmode=require is refused.
+    /// writes is used, as after a failover. The user must be in the role tailnet_proxy. With sslmode=require the
+    /// connection uses TLS, and the certificate must be good for the host; otherwise it is in the clear.
     #[arg(long, env = "TAILNET_DATABASE_URL", hide_env_values = true, value_name = "URL", value_parser = database)]
     pub database_url: Database,
+
+    /// A PEM file with the certificate authorities that may vouch for Postgres; it demands TLS, as sslmode=require does
+    /// [default: those of the system].
+    #[arg(long, env = "TAILNET_DATABASE_CA", value_name = "FILE", value_parser = authorities)]
+    pub database_ca: Option<Authorities>,
 
     /// The address for peers and load balancers: /v1/coordinate, /healthz, /readyz. Port 0: any free one.
     #[arg(long, env = "TAILNET_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
@@ -156,6 +162,14 @@ pub struct Workers {
 }
 
 impl Config {
+    /// How this proxy reaches Postgres.
+    ///
+    /// # Errors
+    /// When TLS is demanded and cannot be used.
+    pub fn database(&self) -> Result<Database, DatabaseError> {
+        self.database_url.clone().named(&self.name()).vouched_for(self.database_ca.clone())
+    }
+
     /// The number of workers, with the defaults filled in.
     pub fn workers(&self) -> Workers {
         let or = |given: u32, default: usize| if given == 0 { default } else { given as usize };
@@ -217,6 +231,10 @@ fn report_queue(text: &str) -> Result<usize, String> {
 /// An error of clap names the causes only in its own text.
 fn database(url: &str) -> Result<Database, String> {
     url.parse().map_err(|error: DatabaseError| Chain(&error).to_string())
+}
+
+fn authorities(path: &str) -> Result<Authorities, String> {
+    Authorities::read(path.as_ref()).map_err(|error| Chain(&error).to_string())
 }
 
 /// An empty text is none, as everywhere among the variables of OpenTelemetry.
@@ -281,7 +299,8 @@ mod tests {
             ("--otlp-endpoint=h:4318", "base URL of an OTLP collector"),
             ("--trace-ratio=1.5", "from 0 to 1"),
             ("--database-url=mysql://x", "not a Postgres connection URL"),
-            ("--database-url=postgres://h/d?sslmode=require", "needs TLS"),
+            ("--database-ca=/nowhere", "cannot read certificates from /nowhere"),
+            ("--database-ca=Cargo.toml", "Cargo.toml has no certificate, expected PEM"),
         ] {
             let error = if wrong.starts_with("--database-url") {
                 Config::try_parse_from(["tailnet-proxy", wrong]).expect_err(wrong).to_string()

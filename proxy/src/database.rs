@@ -3,10 +3,13 @@
 use std::{str::FromStr, time::Duration};
 
 use tokio_postgres::{
-    Client, Config, Connection, NoTls, Socket,
+    Client, Config, Connection, Socket,
     config::{SslMode, TargetSessionAttrs},
-    tls::NoTlsStream,
+    tls::MakeTlsConnect,
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::authorities::{self, Authorities, AuthorityError};
 
 /// Longer calls are ended by Postgres: a batch takes milliseconds, so one that does not end is stuck.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -21,18 +24,25 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Database {
     config: Config,
+    connector: MakeRustlsConnect,
     name: String,
 }
 
-/// A connection URL that cannot be used.
+/// A connection that is still to be driven.
+pub type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// A connection URL that cannot be used, or not with these authorities.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// Not in a form that libpq would take.
     #[error("not a Postgres connection URL (postgres://user@host:port/database)")]
     Url(#[source] tokio_postgres::Error),
-    /// TLS is demanded.
-    #[error("sslmode=require needs TLS, which this build does not have: use sslmode=prefer, or a TLS tunnel")]
-    Tls,
+    /// TLS is demanded, and nobody can vouch for Postgres.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// It is demanded and forbidden.
+    #[error("sslmode=disable contradicts --database-ca, which demands TLS")]
+    Contradiction,
 }
 
 impl FromStr for Database {
@@ -40,9 +50,6 @@ impl FromStr for Database {
 
     fn from_str(url: &str) -> Result<Self, DatabaseError> {
         let mut config = Config::from_str(url).map_err(DatabaseError::Url)?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(DatabaseError::Tls);
-        }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -55,7 +62,7 @@ impl FromStr for Database {
             .keepalives_retries(3);
         // Of several hosts the one that takes writes.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Ok(Self { config, name: String::new() })
+        Ok(Self { config, connector: authorities::unused(), name: String::new() })
     }
 }
 
@@ -66,14 +73,29 @@ impl Database {
         Self { name: name.to_owned(), ..self }
     }
 
+    /// With TLS when these authorities or `sslmode=require` demand it, and in the clear otherwise: what is only preferred
+    /// keeps nobody out. Without authorities it is up to those of the system.
+    ///
+    /// # Errors
+    /// When TLS is forbidden, or nobody can vouch for Postgres.
+    pub fn vouched_for(mut self, authorities: Option<Authorities>) -> Result<Self, DatabaseError> {
+        let authorities = match (self.config.get_ssl_mode(), authorities) {
+            (SslMode::Disable, Some(_)) => return Err(DatabaseError::Contradiction),
+            (SslMode::Require, None) => Some(Authorities::system()?),
+            (_, authorities) => authorities,
+        };
+        self.config.ssl_mode(if authorities.is_some() { SslMode::Require } else { SslMode::Disable });
+        if let Some(authorities) = authorities {
+            self.connector = authorities.connector();
+        }
+        Ok(self)
+    }
+
     /// Connects for one purpose. The connection must be driven by the caller.
     ///
     /// # Errors
     /// When no host can be reached or the login is refused.
-    pub async fn connect(
-        &self,
-        purpose: &str,
-    ) -> Result<(Client, Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
+    pub async fn connect(&self, purpose: &str) -> Result<(Client, Driver), tokio_postgres::Error> {
         let mut config = self.config.clone();
         config.application_name(format!("tailnet-proxy/{}/{purpose}", self.name));
         let timeout = format!("-c statement_timeout={}", STATEMENT_TIMEOUT.as_millis());
@@ -81,7 +103,7 @@ impl Database {
             Some(given) => format!("{timeout} {given}"),
             None => timeout,
         });
-        config.connect(NoTls).await
+        config.connect(self.connector.clone()).await
     }
 }
 

@@ -21,11 +21,13 @@
 //! - [`batcher`]: natural batching; [`request`]: what is batched; [`bisect`]: finds the bad entry of a batch
 //! - [`worker`]: the loop of all roles; [`binder`], [`tunneler`], [`handshaker`], [`querier`], [`heartbeater`],
 //!   [`reporter`]: the roles
-//! - [`store`]: the SQL functions, named nowhere else; [`database`]: how connections are made
+//! - [`store`]: the SQL functions, named nowhere else; [`database`]: how connections are made; [`authorities`]: who vouches
+//!   for their other end
 //!
 //! Process: [`config`], [`run`], [`metrics`], [`traces`] (of connections, each a [`trace`]), [`backoff`], [`chain`].
 
 pub mod auth;
+pub mod authorities;
 pub mod backoff;
 pub mod batcher;
 pub mod binder;

@@ -14,6 +14,7 @@ use crate::{
     binder::Binder,
     config::Config,
     coordinator::Coordinator,
+    database::{Database, DatabaseError},
     handshaker::Handshaker,
     heartbeater::Heartbeater,
     hub::Hub,
@@ -41,6 +42,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Postgres cannot be reached as is demanded.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// Traces cannot be exported.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -50,6 +54,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Proxy {
     config: Config,
+    database: Database,
     hub: Hub,
     public: TcpListener,
     admin: TcpListener,
@@ -59,8 +64,9 @@ impl Proxy {
     /// Binds the listeners. Neither Postgres nor the collector of traces need be there.
     ///
     /// # Errors
-    /// When an address cannot be bound, or the options of the export of traces do not fit together.
+    /// When an address cannot be bound, or the options of TLS or of the export of traces do not fit together.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let database = config.database()?;
         let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
         let mut hub = Hub::new(config.report_queue);
         if let Some(endpoint) = &config.otlp_endpoint.0 {
@@ -68,7 +74,7 @@ impl Proxy {
             let export = Export::start(endpoint, settings, hub.metrics.spans.clone())?;
             hub.traces = Traces::exported(export, config.trace_ratio);
         }
-        Ok(Self { config, hub, public, admin })
+        Ok(Self { config, database, hub, public, admin })
     }
 
     /// The addresses of the public and of the admin listener.
@@ -81,10 +87,9 @@ impl Proxy {
 
     /// Serves until `shutdown`, then drains.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, hub, public, admin } = self;
+        let Self { config, database, hub, public, admin } = self;
         let (name, workers) = (config.name(), config.workers());
         let hub = Arc::new(hub);
-        let database = config.database_url.clone().named(&name);
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let coordinator = Coordinator::new(&name, Arc::clone(&hub), database.clone());

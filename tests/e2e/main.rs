@@ -17,6 +17,7 @@ macro_rules! on_one_proxy_and_on_two {
 
 mod agents;
 mod authorisation;
+mod authorities;
 mod bindings;
 mod coordinators;
 mod cost;
