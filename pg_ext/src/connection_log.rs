@@ -3,7 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pgrx::{pg_sys, prelude::*};
+use pgrx::{
+    pg_sys::{self, panic::ErrorReportWithLevel},
+    prelude::*,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -13,14 +16,16 @@ use crate::{
     literal::Time,
     relation::{Column, Relation, Value},
     statement::{rows, rows_from, run_from},
+    subtransaction,
 };
 
 const NAMES: &str = "
     SELECT i.id, i.name FROM unnest($1) q(id) JOIN tailnet_private.identities i ON i.id = q.id AND i.role = 'agent'";
 
-/// Rows of new connections first, so that the rest is a plain UPDATE: ON CONFLICT DO UPDATE locks each row, and a lock is
-/// a WAL record of its own. Only a disconnect is likely to find its row, so only that looks first.
-const INSERT: &str = "
+macro_rules! insert {
+    ($rest:literal) => {
+        concat!(
+            "
     INSERT INTO tailnet_private.connection_logs (
         event_id, network_id, connection_id, agent_id, agent_name, workspace_id, workspace_name, owner, type, code, ip,
         user_agent, user_id, slug_or_port, connect_time, disconnect_time, disconnect_code, disconnect_reason)
@@ -28,11 +33,24 @@ const INSERT: &str = "
            e.type, e.code, e.ip, e.user_agent, e.user_id, e.slug_or_port, e.connect_time, e.disconnect_time,
            e.disconnect_code, e.disconnect_reason
     FROM events e
-    JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'
+    JOIN tailnet_private.identities i ON i.id = e.agent_id AND i.role = 'agent'",
+            $rest
+        )
+    };
+}
+
+/// Connections that have no row. ON CONFLICT would search the index twice and log each row twice.
+const INSERT_NEW: &str = insert!("");
+
+/// Rows of new connections among others, so that the rest is a plain UPDATE: ON CONFLICT DO UPDATE locks each row, and a
+/// lock is a WAL record of its own. Only a disconnect is likely to find its row, so only that looks first.
+const INSERT: &str = insert!(
+    "
     WHERE e.disconnect_time IS NULL
        OR (SELECT l.id FROM tailnet_private.connection_logs l WHERE l.id = e.key) IS NULL
     ON CONFLICT (id) DO NOTHING
-    RETURNING id";
+    RETURNING id"
+);
 
 /// The agent of a connection is who began it: another one's events under its id change nothing. Nor does an event without
 /// connection id become a connection, whatever its id is. Texts are ordered by their bytes, as in Rust.
@@ -99,16 +117,42 @@ fn upsert_connection_logs(events: Option<&str>) -> i32 {
         let text = events.ok_or(Error::NullArgument("events", "a JSON array of objects"))?;
         let mut events = connection_event::parse(text)?;
         name_agents(&mut events)?;
-        let mut events = connection_event::merge(events);
-        let mut given = relation(&events);
-        let inserted: HashSet<Uuid> = rows_from(&given, INSERT, &[], |row| row.id(1))?.into_iter().collect();
-        if !inserted.is_empty() {
-            events.retain(|(key, _)| !inserted.contains(key));
-            given = relation(&events);
-        }
-        let updated = if events.is_empty() { 0 } else { update(&given, events.len())? };
-        Ok(i32::try_from(inserted.len() + updated).expect("an argument has less than a gigabyte"))
+        let events = connection_event::merge(events);
+        let written = match subtransaction::attempt(is_taken, || write_expected(&events)) {
+            Some(written) => written,
+            None => write_any(events)?,
+        };
+        Ok(i32::try_from(written).expect("an argument has less than a gigabyte"))
     })
+}
+
+/// Writes events as they mostly come: the row of a disconnect is there, that of any other event is not. None: they are
+/// not so, and what was done is to be undone.
+fn write_expected(events: &[(Uuid, ConnectionEvent)]) -> Option<usize> {
+    let is_end = |event: &ConnectionEvent| event.connect_time.is_none();
+    let (ends, new): (Vec<_>, Vec<_>) = events.iter().partition(|(_, event)| is_end(event));
+    let all = |sql, events: Vec<_>| {
+        events.is_empty() || run_from(&relation(events.iter().copied()), sql).is_ok_and(|n| n == events.len())
+    };
+    (all(INSERT_NEW, new) && all(UPDATE, ends)).then_some(events.len())
+}
+
+/// Whether a statement failed because a connection has its row already.
+fn is_taken(error: &ErrorReportWithLevel) -> bool {
+    error.sql_error_code() == PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION
+        && error.message().contains("connection_logs_pkey")
+}
+
+/// Writes any events, in the same order of locks.
+fn write_any(mut events: Vec<(Uuid, ConnectionEvent)>) -> Result<usize, Error> {
+    let mut given = relation(&events);
+    let inserted: HashSet<Uuid> = rows_from(&given, INSERT, &[], |row| row.id(1))?.into_iter().collect();
+    if !inserted.is_empty() {
+        events.retain(|(key, _)| !inserted.contains(key));
+        given = relation(&events);
+    }
+    let updated = if events.is_empty() { 0 } else { update(&given, events.len())? };
+    Ok(inserted.len() + updated)
 }
 
 /// Merges events into rows that are there.
@@ -139,7 +183,7 @@ fn name_agents(events: &mut [ConnectionEvent]) -> Result<(), Error> {
     Ok(())
 }
 
-fn relation<'a>(events: &'a [(Uuid, ConnectionEvent)]) -> Relation<19> {
+fn relation<'a>(events: impl IntoIterator<Item = &'a (Uuid, ConnectionEvent)>) -> Relation<19> {
     let mut relation = Relation::new(c"events", &COLUMNS);
     for (key, event) in events {
         let id = |id: &'a Option<Uuid>| id.as_ref().map_or(Value::Absent, Value::Id);

@@ -37,6 +37,7 @@ mod revocation;
 mod session;
 mod settings;
 mod statement;
+mod subtransaction;
 mod tunnel;
 mod turn;
 mod view;

@@ -39,6 +39,38 @@ SELECT tailnet.upsert_connection_logs(json_build_array(e, e)), tailnet.upsert_co
 FROM pg_temp.event(:a1, '{"id":"00000000-0000-4000-8000-000000000c99","type":"port_forwarding","slug_or_port":"8080","connect_time":"2026-01-01T12:00:00Z"}') e;
 SELECT * FROM pg_temp.shown();
 
+-- A batch of which some rows are there: all of it counts, and each connection is one row.
+TRUNCATE tailnet_private.connection_logs;
+CREATE FUNCTION pg_temp.batch(agent uuid, owner text, VARIADIC numbers int[]) RETURNS json LANGUAGE sql AS $$
+    SELECT json_agg(pg_temp.event(agent, format(
+        '{"connection_id":"00000000-0000-4000-8000-00000000%s","owner":"%s","connect_time":"2026-01-01T10:00:00Z"}',
+        lpad(n::text, 4, '0'), owner)) ORDER BY n) FROM unnest(numbers) n
+$$;
+CREATE FUNCTION pg_temp.owners() RETURNS TABLE (owner text, connections bigint) LANGUAGE sql AS $$
+    SELECT owner, count(*) FROM tailnet.connection_logs GROUP BY owner ORDER BY owner
+$$;
+SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'eve', 1001, 1002, 1003)),
+    tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'bob', 1000, 1003, 1004, 1002)) AS some,
+    tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'fay', 1000, 1003, 1004, 1002)) AS again;
+SELECT * FROM pg_temp.owners();
+-- ... which stays whole in a transaction that goes on, and in one that takes it back.
+BEGIN;
+SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'ann', 1005, 1004));
+SAVEPOINT before;
+SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'ann', 1003, 1006));
+SELECT * FROM pg_temp.owners();
+ROLLBACK TO before;
+SELECT * FROM pg_temp.owners();
+ROLLBACK;
+-- ... and when what fails is no row that is there: nothing of the batch is written, and the session goes on.
+ALTER TABLE tailnet_private.connection_logs ADD CONSTRAINT sober CHECK (owner <> 'dan');
+SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007)), tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'dan', 1008));
+CREATE UNIQUE INDEX connection_logs_owner ON tailnet_private.connection_logs (owner, connect_time) WHERE owner = 'cid';
+SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007, 1008));
+DROP INDEX tailnet_private.connection_logs_owner;
+ALTER TABLE tailnet_private.connection_logs DROP CONSTRAINT sober;
+SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007)), count(*) FROM tailnet.connection_logs;
+
 -- Another workspace or agent name is another connection; absent ones are a value like any other.
 TRUNCATE tailnet_private.connection_logs;
 SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a1, format(
@@ -84,6 +116,24 @@ SELECT tailnet.upsert_connection_logs(json_build_array(:'end'::json));
 SELECT tailnet.upsert_connection_logs(json_build_array(:'begin'::json, :'other'::json));
 SELECT connect_time < disconnect_time AS ended FROM tailnet.connection_logs WHERE agent_name = 'gone';
 DELETE FROM tailnet_private.connection_logs WHERE agent_name = 'gone';
+
+-- Times mean what Postgres says, in whatever form: here some forms, and days over centuries.
+CREATE FUNCTION pg_temp.times(VARIADIC times text[]) RETURNS integer LANGUAGE sql AS $$
+    SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(id, json_build_object('user_agent', t, 'connect_time', t)::text)))
+    FROM unnest(times) t, tailnet_private.identities WHERE name = 'a1'
+$$;
+SELECT pg_temp.times('0001-01-01T00:00:00Z', '1999-12-31T23:59:59.000001Z', '2024-02-29T23:59:59.9Z', '9999-12-31T23:59:59.999999Z',
+    '2026-01-31T10:00:00.1234567Z', '2026-01-31T10:00:00.Z', '2026-01-31T10:00:00+02:00', '2026-01-31T10:00:00z', '2026-01-31 10:00',
+    '2026-06-30T23:59:60Z', '2026-12-31T24:00:00Z', '0044-03-15T12:00:00Z BC'),
+    pg_temp.times(VARIADIC array_agg(to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))) AS days
+FROM generate_series(timestamptz '1600-01-01 00:00Z', '2410-01-01 00:00Z', '83 days 05:07:11.000013') t;
+SELECT count(*), count(*) FILTER (WHERE connect_time <> user_agent::timestamptz) AS different
+FROM tailnet.connection_logs WHERE user_agent IS NOT NULL;
+SELECT pg_temp.times('2023-02-29T00:00:00Z');
+SELECT pg_temp.times('2026-00-01T00:00:00Z');
+SELECT pg_temp.times('2026-01-01T25:00:00Z');
+SELECT pg_temp.times('2026-01-01T00:00:0:Z');
+DELETE FROM tailnet_private.connection_logs WHERE user_agent IS NOT NULL;
 
 -- The row outlives the name; dropping is by time.
 UPDATE tailnet_private.identities SET name = 'renamed' WHERE id = :a1;
