@@ -63,12 +63,14 @@ ROLLBACK TO before;
 SELECT * FROM pg_temp.owners();
 ROLLBACK;
 -- ... and when what fails is no row that is there: nothing of the batch is written, and the session goes on.
+\set VERBOSITY terse
 ALTER TABLE tailnet_private.connection_logs ADD CONSTRAINT sober CHECK (owner <> 'dan');
 SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007)), tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'dan', 1008));
 CREATE UNIQUE INDEX connection_logs_owner ON tailnet_private.connection_logs (owner, connect_time) WHERE owner = 'cid';
 SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007, 1008));
 DROP INDEX tailnet_private.connection_logs_owner;
 ALTER TABLE tailnet_private.connection_logs DROP CONSTRAINT sober;
+\set VERBOSITY default
 SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007)), count(*) FROM tailnet.connection_logs;
 
 -- Another workspace or agent name is another connection; absent ones are a value like any other.
