@@ -85,10 +85,9 @@ fn is_data_exception(code: PgSqlErrorCode) -> bool {
     code as isize & CLASS == PgSqlErrorCode::ERRCODE_DATA_EXCEPTION as isize & CLASS
 }
 
-struct TimeLiteral;
-
+/// Reads a type from a string.
 struct Literal {
-    input: InputFunction,
+    read: fn(&str) -> Result<Datum, String>,
     expected: &'static str,
 }
 
@@ -100,25 +99,12 @@ impl de::Visitor<'_> for Literal {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Datum, E> {
-        read(self.input, text).map_err(E::custom)
+        (self.read)(text).map_err(E::custom)
     }
 }
 
-impl de::Visitor<'_> for TimeLiteral {
-    type Value = Time;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string with a time")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
-        if let Some(time) = utc(text.as_bytes()) {
-            return Ok(Time(time));
-        }
-        // SAFETY: the type is passed by value.
-        let time = unsafe { i64::from_datum(read(pg_sys::timestamptz_in, text).map_err(E::custom)?, false) };
-        Ok(Time(time.expect("it is not NULL")))
-    }
+fn time(text: &str) -> Result<Datum, String> {
+    utc(text.as_bytes()).map_or_else(|| read(pg_sys::timestamptz_in, text), |time| Ok(time.into()))
 }
 
 /// A time as most programs write it, such as `2026-01-31T08:05:09.25Z`: the same as what Postgres reads, for a tenth of
@@ -158,13 +144,16 @@ fn number(digits: &[u8]) -> Option<i64> {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TimeLiteral)
+        let literal = Literal { read: time, expected: "a string with a time" };
+        // SAFETY: the type is passed by value.
+        let time = unsafe { i64::from_datum(deserializer.deserialize_str(literal)?, false) };
+        Ok(Self(time.expect("it is not NULL")))
     }
 }
 
 impl<'de> Deserialize<'de> for Inet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let literal = Literal { input: pg_sys::inet_in, expected: "a string with an address" };
+        let literal = Literal { read: |text| read(pg_sys::inet_in, text), expected: "a string with an address" };
         Ok(Self(deserializer.deserialize_str(literal)?))
     }
 }
