@@ -1,7 +1,7 @@
 //! What one websocket was told of other peers: the last word about each, and whether each word could follow the one
 //! before.
 //!
-//! Unlike [`TestPeer`](super::TestPeer) this keeps no history to be matched with expectations, so it serves thousands
+//! Unlike the `TestPeer` of the harness this keeps no history to be matched with expectations, so it serves thousands
 //! of peers for hours: memory grows with partners, not with updates.
 
 use std::{
