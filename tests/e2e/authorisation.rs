@@ -2,13 +2,11 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tailnet_tests::{
-    harness::{
-        Stack, TestIdentity, TestPeer,
-        stack::{NETWORK, Pair},
-    },
-    message::Request,
+use tailnet_harness::{
+    Stack, TestPeer,
+    stack::{NETWORK, Pair},
 };
+use tailnet_tools::{identity::TestIdentity, message::Request};
 use tailnet_wire::{Role, node::own_addresses};
 use uuid::Uuid;
 
