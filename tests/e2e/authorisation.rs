@@ -7,7 +7,7 @@ use tailnet_harness::{
     stack::{NETWORK, Pair},
 };
 use tailnet_tools::{identity::TestIdentity, message::Request};
-use tailnet_wire::{Role, node::own_addresses};
+use tailnet_wire::{Role, fields::own_addresses};
 use uuid::Uuid;
 
 on_one_proxy_and_on_two! {

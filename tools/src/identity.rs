@@ -1,7 +1,7 @@
 //! Peers that an operator created.
 
 use serde_json::{Value, json};
-use tailnet_wire::{Role, node::own_addresses};
+use tailnet_wire::{Role, fields::own_addresses};
 use uuid::Uuid;
 
 /// An identity, with the token that was shown once.

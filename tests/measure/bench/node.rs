@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::Ipv6Addr};
 
-use tailnet_wire::node::own_addresses;
+use tailnet_wire::fields::own_addresses;
 use uuid::Uuid;
 
 /// The text before the version of a node.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tailnet_wire::node::own_addresses;
+use tailnet_wire::fields::own_addresses;
 use uuid::Uuid;
 
 /// What every node begins with; its version follows.

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use anyhow::{Context, Result, anyhow, bail};
-use tailnet_wire::node::own_addresses;
+use tailnet_wire::fields::own_addresses;
 use uuid::Uuid;
 
 use super::{announcement, endpoint::Endpoint};
