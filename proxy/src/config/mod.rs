@@ -1,4 +1,4 @@
-//! The options, all of them, read before anything is opened.
+//! All options, read before anything is opened.
 
 mod renamed;
 
@@ -20,27 +20,27 @@ use crate::{
 
 /// Carries websocket peers of a tailnet onto one LISTEN channel of Postgres.
 ///
-/// Peers connect to ws://LISTEN/v1/coordinate. When both listeners are bound, one line is written to stdout:
-/// "listening public=ADDRESS admin=ADDRESS". SIGTERM and Ctrl-C drain; a second one ends the process at once.
+/// Peers connect to ws://LISTEN/v1/coordinate. When both listeners are bound, the proxy writes one line to stdout:
+/// "listening public=ADDRESS admin=ADDRESS". SIGTERM or Ctrl-C drains the proxy. A second signal ends it at once.
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub struct Config {
-    /// Where Postgres is: postgres://user:password@host:port,host:port/database. Of several hosts the one that takes
-    /// writes is used, as after a failover. The user must be in the role tailnet_proxy. With sslmode=require the
-    /// connection uses TLS, and the certificate must be good for the host; otherwise it is in the clear.
+    /// Where Postgres is: postgres://user:password@host:port,host:port/database. Of several hosts the proxy uses the one
+    /// that takes writes, also after a failover. The user must be in the role tailnet_proxy. With sslmode=require the
+    /// proxy uses TLS and checks the certificate and the host name. Otherwise it uses no TLS.
     #[arg(long, env = "TAILNET_DATABASE_URL", hide_env_values = true, value_name = "URL", value_parser = database)]
     pub database_url: Database,
 
-    /// A PEM file with the certificate authorities that may vouch for Postgres; it demands TLS, as sslmode=require does
-    /// [default: those of the system].
+    /// A PEM file with the certificate authorities that may sign the certificate of Postgres. With it the proxy demands TLS,
+    /// as with sslmode=require [default: the authorities of the system].
     #[arg(long, env = "TAILNET_DATABASE_CA", value_name = "FILE", value_parser = authorities)]
     pub database_ca: Option<Authorities>,
 
-    /// The address for peers and load balancers: /v1/coordinate, /healthz, /readyz. Port 0: any free one.
+    /// The address for peers and load balancers: /v1/coordinate, /healthz, /readyz. Port 0 means any free port.
     #[arg(long, env = "TAILNET_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// The address for operators: /metrics. Never the public one: it has no password. Port 0: any free one.
+    /// The address for operators: /metrics. It has no password, so do not make it public. Port 0 means any free port.
     #[arg(long, env = "TAILNET_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
 
@@ -52,8 +52,8 @@ pub struct Config {
     #[arg(long, env = "TAILNET_QUERIER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
     pub querier_workers: u32,
 
-    /// Connections that open, announce and end sessions; 0: the default, 2. More do not help within one network: its
-    /// changes are made one batch at a time.
+    /// Connections that open, announce and end sessions; 0: the default, 2. More of them do not help within one network,
+    /// because Postgres changes a network one batch at a time.
     #[arg(long, env = "TAILNET_BINDER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
     pub binder_workers: u32,
 
@@ -65,12 +65,14 @@ pub struct Config {
     #[arg(long, env = "TAILNET_HANDSHAKER_WORKERS", default_value_t = 0, value_name = "COUNT", value_parser = workers())]
     pub handshaker_workers: u32,
 
-    /// The most requests in one call. Larger batches cost less a request, and hold a network's lock for longer.
+    /// The most requests in one call to Postgres. In a larger batch each request costs less, but the batch holds the lock of
+    /// its network for longer.
     #[arg(long, env = "TAILNET_BATCH_LIMIT", default_value_t = 500, value_name = "COUNT", value_parser = batch_limit())]
     pub batch_limit: u16,
 
-    /// The least time from one call of a kind to the next, unless that is full, such as 10ms. After a pause a request is
-    /// called for at once, so it delays only under load. More saves Postgres work, and delays each change by up to as much.
+    /// The least time between two calls of one kind, such as 10ms. A full batch does not wait, and after a pause the first
+    /// request does not wait either, so this delays requests only under load. A longer time saves Postgres work and delays
+    /// each change by up to that time.
     #[arg(long, env = "TAILNET_BATCH_INTERVAL", default_value = "10ms", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub batch_interval: Duration,
 
@@ -90,17 +92,18 @@ pub struct Config {
     #[arg(long, env = "TAILNET_REPORT_INTERVAL", default_value = "1s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub report_interval: Duration,
 
-    /// How many reports wait at most, as while Postgres is away; then agents that report are not read until there is
-    /// room. At least 1024, the most of one frame.
+    /// The most reports that wait to be written, for example while Postgres is away. When there is no room, the proxy does
+    /// not read agents that report until there is. At least 1024, the most reports of one frame.
     #[arg(long, env = "TAILNET_REPORT_QUEUE", default_value_t = 10_000, value_name = "COUNT", value_parser = report_queue)]
     pub report_queue: usize,
 
-    /// How often each peer is pinged, such as 15s or 500ms. One that leaves two pings unanswered is closed, and lost.
+    /// How often the proxy pings each peer, such as 15s or 500ms. It closes a peer that leaves two pings unanswered, and the
+    /// peer is lost.
     #[arg(long, env = "TAILNET_PING_INTERVAL", default_value = "15s", value_name = "TIME", value_parser = interval)]
     pub ping_interval: Duration,
 
-    /// How long Postgres may be away before peers are sent to other proxies (close 1013), slowly, within about 30s. A
-    /// restart or a failover should be over sooner.
+    /// How long Postgres may be away before the proxy sends its peers to other proxies (close 1013). It does that slowly,
+    /// within about 30s. A restart or a failover of Postgres should be over sooner.
     #[arg(long, env = "TAILNET_SHED_AFTER", default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub shed_after: Duration,
 
@@ -108,9 +111,9 @@ pub struct Config {
     #[arg(long, env = "TAILNET_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub drain_time: Duration,
 
-    /// Where traces go: the base URL of an OpenTelemetry collector that takes OTLP over HTTP with protobuf, such as
-    /// http://127.0.0.1:4318. No TLS [default: nowhere]. A connection is traced when the traceparent of its upgrade is
-    /// sampled.
+    /// Where to send traces: the base URL of an OpenTelemetry collector that takes OTLP over HTTP with protobuf, such as
+    /// http://127.0.0.1:4318, without TLS [default: nowhere]. The proxy traces a connection when the traceparent of its
+    /// upgrade is sampled.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", default_value = "", hide_default_value = true,
           value_parser = collector)]
     pub otlp_endpoint: Collector,
@@ -119,16 +122,16 @@ pub struct Config {
     #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
     pub service_name: Option<String>,
 
-    /// The share of the connections without a traceparent that is traced too, from 0 to 1.
+    /// The share of the connections without a traceparent that the proxy traces too, from 0 to 1.
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", default_value = "0", value_parser = ratio)]
     pub trace_ratio: f64,
 
-    /// What is logged to stderr: a level (error, warn, info, debug, trace), or a list as in
+    /// What the proxy logs to stderr: a level (error, warn, info, debug, trace), or a list such as
     /// "info,tailnet_proxy=debug".
     #[arg(long, env = "TAILNET_LOG", default_value = "info,tokio_postgres=warn", value_name = "FILTER", value_parser = filter)]
     pub log: String,
 
-    /// How it is logged.
+    /// The format of the log lines.
     #[arg(long, env = "TAILNET_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
@@ -247,7 +250,7 @@ fn report_queue(text: &str) -> Result<usize, String> {
     }
 }
 
-/// An error of clap names the causes only in its own text.
+/// clap shows the text of an error and not its causes, so the text has them.
 fn database(url: &str) -> Result<Database, String> {
     url.parse().map_err(|error: DatabaseError| Chain(&error).to_string())
 }
@@ -256,7 +259,7 @@ fn authorities(path: &str) -> Result<Authorities, String> {
     Authorities::read(path.as_ref()).map_err(|error| Chain(&error).to_string())
 }
 
-/// An empty text is none, as everywhere among the variables of OpenTelemetry.
+/// An empty text means none, as for all variables of OpenTelemetry.
 fn collector(text: &str) -> Result<Collector, EndpointError> {
     if text.is_empty() { Ok(Collector(None)) } else { text.parse().map(|endpoint| Collector(Some(endpoint))) }
 }
@@ -271,7 +274,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("expected more than no time".to_owned()),
+        Ok(Duration::ZERO) => Err("expected a time above zero".to_owned()),
         Ok(interval) => Ok(interval),
         Err(error) => Err(error.to_string()),
     }
@@ -317,7 +320,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused() {
         for (wrong, expected) in [
-            ("--ping-interval=0s", "more than no time"),
+            ("--ping-interval=0s", "a time above zero"),
             ("--ping-interval=15", "15"),
             ("--batch-limit=0", "1..=4096"),
             ("--batch-limit=4097", "1..=4096"),

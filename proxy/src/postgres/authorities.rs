@@ -1,7 +1,7 @@
-//! The certificate authorities that may vouch for Postgres.
+//! The certificate authorities that may sign the certificate of Postgres.
 //!
-//! TLS without a check of the certificate would keep nobody out who can answer in the place of Postgres, so there is none:
-//! a connection is either verified, by chain and by host name, or in the clear.
+//! There is no TLS without a check of the certificate: anyone who can answer in the place of Postgres could read it. A
+//! connection either verifies the chain and the host name, or uses no TLS.
 
 use std::{
     path::{Path, PathBuf},
@@ -33,7 +33,7 @@ pub enum AuthorityError {
         /// Why.
         source: pem::Error,
     },
-    /// The file has a certificate that is none.
+    /// A certificate of the file is malformed.
     #[error("{} has a certificate that cannot be used", path.display())]
     Certificate {
         /// Which file.
@@ -41,16 +41,16 @@ pub enum AuthorityError {
         /// Why.
         source: rustls::Error,
     },
-    /// The file has none.
+    /// The file has no certificate.
     #[error("{} has no certificate, expected PEM", .0.display())]
     Empty(PathBuf),
-    /// The system has none.
+    /// The system has no authority.
     #[error("this system has no certificate authorities: name those of your Postgres with --database-ca")]
     System,
 }
 
 impl Authorities {
-    /// Those of a PEM file.
+    /// The authorities of a PEM file.
     ///
     /// # Errors
     /// When there is none, or one cannot be read.
@@ -67,13 +67,13 @@ impl Authorities {
         Ok(Self(Arc::new(roots)))
     }
 
-    /// Those that the system trusts, or the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    /// The authorities that the system trusts, or that the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     ///
     /// # Errors
     /// When there is none.
     pub fn system() -> Result<Self, AuthorityError> {
         let mut roots = RootCertStore::empty();
-        // A system may have some that nobody can use any more.
+        // A system may have authorities that rustls cannot use. They are left out.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
             return Err(AuthorityError::System);
@@ -81,13 +81,13 @@ impl Authorities {
         Ok(Self(Arc::new(roots)))
     }
 
-    /// Makes connections that one of them vouches for.
+    /// Makes connections that verify Postgres against these authorities.
     pub fn connector(&self) -> MakeRustlsConnect {
         connector(Arc::clone(&self.0))
     }
 }
 
-/// For connections that use no TLS.
+/// A connector for connections that use no TLS.
 pub fn unused() -> MakeRustlsConnect {
     connector(Arc::new(RootCertStore::empty()))
 }

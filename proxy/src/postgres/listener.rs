@@ -10,10 +10,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use crate::postgres::{
-    database::Database,
-    store::{Store, StoreError},
-};
+use crate::postgres::{database::Database, store::Store, store_error::StoreError};
 
 /// The most payloads that wait to be folded. Postgres keeps the rest.
 const BACKLOG: usize = 4096;

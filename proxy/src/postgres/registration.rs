@@ -27,7 +27,8 @@ use crate::{
         backoff::Backoff,
         database::Database,
         listener::{Listener, Probe},
-        store::{Answer, Store, StoreError},
+        store::{Answer, Store},
+        store_error::StoreError,
     },
     state::switchboard::Switchboard,
 };

@@ -1,66 +1,19 @@
-//! The SQL functions of the extension: the only file that names them.
+//! The SQL functions of the extension. Only this file names them.
 //!
-//! All of them take arrays of equal length, one entry a row, and are called with statements that are prepared once a
-//! connection.
+//! A function that takes a batch takes arrays of equal length, with one element for each entry.
 
-use std::collections::HashMap;
-
-use tailnet_wire::{Chain, ConnectionEvent, SessionId};
-use tokio::task::JoinHandle;
-use tokio_postgres::{
-    Client, Row, Statement,
-    error::SqlState,
-    types::{FromSqlOwned, ToSql},
-};
+use tailnet_wire::{ConnectionEvent, SessionId};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::{
-    batch::{
-        bisect::{CallError, Failure},
-        request::Admitted,
+    batch::request::Admitted,
+    postgres::{
+        connection::{Connection, column},
+        database::Database,
+        store_error::StoreError,
     },
-    postgres::database::Database,
 };
-
-/// A call that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No connection.
-    #[error("cannot connect to Postgres")]
-    Connect(#[source] tokio_postgres::Error),
-    /// A call failed.
-    #[error("{function} failed")]
-    Call {
-        /// The SQL function.
-        function: &'static str,
-        /// Why.
-        source: tokio_postgres::Error,
-    },
-    /// The extension has roles that this proxy does not know.
-    #[error("the extension has a role that this proxy does not know")]
-    Role(#[source] tailnet_wire::role::UnknownRole),
-}
-
-impl CallError for StoreError {
-    fn failure(&self) -> Failure {
-        let source = match self {
-            Self::Connect(_) | Self::Role(_) => return Failure::Retry,
-            Self::Call { source, .. } => source,
-        };
-        match source.code() {
-            None => Failure::Unknown,
-            Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => Failure::Unregistered,
-            // Bad data, cardinality, integrity, program limits.
-            Some(code) if ["22", "21", "23", "54"].contains(&&code.code()[..2]) => Failure::Refused,
-            Some(_) => Failure::Retry,
-        }
-    }
-
-    fn reason(&self) -> String {
-        let (Self::Connect(source) | Self::Call { source, .. }) = self else { return self.to_string() };
-        source.as_db_error().map_or_else(|| source.to_string(), |error| error.message().to_owned())
-    }
-}
 
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, Copy)]
@@ -85,19 +38,8 @@ pub struct Ages {
 /// A connection for calls. Each worker has one.
 #[derive(Debug)]
 pub struct Store {
-    client: Client,
-    driver: JoinHandle<()>,
-    statements: HashMap<&'static str, Statement>,
+    connection: Connection,
 }
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// A parameter of a call.
-type Param<'a> = &'a (dyn ToSql + Sync);
 
 impl Store {
     /// Connects, for one purpose.
@@ -105,18 +47,12 @@ impl Store {
     /// # Errors
     /// When no host can be reached or the login is refused.
     pub async fn connect(database: &Database, purpose: &str) -> Result<Self, StoreError> {
-        let (client, connection) = database.connect(purpose).await.map_err(StoreError::Connect)?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %Chain(&error), "connection to Postgres ended");
-            }
-        });
-        Ok(Self { client, driver, statements: HashMap::new() })
+        Ok(Self { connection: Connection::open(database, purpose).await? })
     }
 
     /// Whether the connection is known to have ended.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.connection.is_closed()
     }
 
     /// Registers the coordinator.
@@ -124,7 +60,7 @@ impl Store {
     /// # Errors
     /// When the call fails.
     pub async fn register_coordinator(&mut self, id: Uuid, name: &str) -> Result<Uuid, StoreError> {
-        self.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
+        self.connection.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
     }
 
     /// Says that the coordinator lives, and whether all its sessions are restored.
@@ -135,7 +71,7 @@ impl Store {
         const SQL: &str = "
             SELECT expired, pg_catalog.pg_notification_queue_usage() FROM tailnet.heartbeat_coordinator($1, $2) expired";
         let function = "heartbeat_coordinator";
-        let row = self.row(function, SQL, &[&registration, &restored]).await?;
+        let row = self.connection.row(function, SQL, &[&registration, &restored]).await?;
         let expired: i32 = column(&row, function, 0)?;
         Ok(Answer { expired: u64::try_from(expired).unwrap_or_default(), queue: column(&row, function, 1)? })
     }
@@ -155,17 +91,17 @@ impl Store {
     /// # Errors
     /// When the call fails.
     pub async fn close_coordinator(&mut self, registration: Uuid) -> Result<(), StoreError> {
-        self.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
+        self.connection.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
     }
 
-    /// The sessions that the tokens may open, in the order of the hashes; None: the token is no good.
+    /// The sessions that the tokens may open, in the order of the hashes; None: the token is not good.
     ///
     /// # Errors
     /// When the call fails.
     pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<Admitted>>, StoreError> {
         let function = "authenticate";
         let sql = "SELECT ordinal, peer_id, session, role FROM tailnet.authenticate($1)";
-        let rows = self.rows(function, sql, &[&hashes]).await?;
+        let rows = self.connection.rows(function, sql, &[&hashes]).await?;
         let mut identities = vec![None; hashes.len()];
         for row in rows {
             let ordinal: i32 = column(&row, function, 0)?;
@@ -201,7 +137,7 @@ impl Store {
         let (peers, numbers) = unzip(ids);
         let (srcs, dsts): (Vec<_>, Vec<_>) = tunnels.iter().copied().unzip();
         let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6)";
-        self.call("restore_peers", sql, &[&registration, &peers, &numbers, &nodes, &srcs, &dsts]).await
+        self.connection.call("restore_peers", sql, &[&registration, &peers, &numbers, &nodes, &srcs, &dsts]).await
     }
 
     /// Announces nodes.
@@ -216,7 +152,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (peers, numbers) = unzip(ids);
         let sql = "SELECT tailnet.bind_peers($1, $2, $3, $4)";
-        self.call("bind_peers", sql, &[&registration, &peers, &numbers, &nodes]).await
+        self.connection.call("bind_peers", sql, &[&registration, &peers, &numbers, &nodes]).await
     }
 
     /// Ends sessions without a goodbye.
@@ -251,7 +187,7 @@ impl Store {
         self.ends("close_tunnels", "SELECT tailnet.close_tunnels($1, $2, $3, $4)", registration, ends).await
     }
 
-    /// Tells other peers that those of the sessions are ready for a handshake.
+    /// Tells other peers that the peers of the sessions are ready for a handshake.
     ///
     /// # Errors
     /// When the call fails.
@@ -263,7 +199,7 @@ impl Store {
         self.ends("ready_for_handshake", "SELECT tailnet.ready_for_handshake($1, $2, $3, $4)", registration, ends).await
     }
 
-    /// Asks for the pages of views that start behind these keys.
+    /// Asks for the pages of views that begin after these keys.
     ///
     /// # Errors
     /// When the call fails.
@@ -271,8 +207,8 @@ impl Store {
         self.ends("view_peers", "SELECT tailnet.view_peers($1, $2, $3, $4)", registration, afters).await
     }
 
-    /// Writes when agents were connected. The database counts the ages back from its own clock: no time of this
-    /// machine reaches a table.
+    /// Writes when agents were connected. The database subtracts the ages from its own clock, so no time of this machine
+    /// reaches a table.
     ///
     /// # Errors
     /// When the call fails.
@@ -291,7 +227,7 @@ impl Store {
                 array_fill($5::uuid, ARRAY[cardinality($1::uuid[])]))";
         let column = |part: fn(&Ages) -> Option<f64>| ages.iter().map(part).collect::<Vec<_>>();
         let (connected, heard, gone) = (column(|a| a.connected), column(|a| a.heard), column(|a| a.gone));
-        self.call("update_agent_connections", SQL, &[&agents, &connected, &heard, &gone, &coordinator]).await
+        self.connection.call("update_agent_connections", SQL, &[&agents, &connected, &heard, &gone, &coordinator]).await
     }
 
     /// Writes events of connections. Returns the number of rows written: events of one connection are one row.
@@ -299,10 +235,12 @@ impl Store {
     /// # Errors
     /// When the call fails.
     pub async fn upsert_connection_logs(&mut self, events: &[&ConnectionEvent]) -> Result<u64, StoreError> {
-        // As text, because the extension parses it anyway: for the type json Postgres would do so before.
+        // As text: the extension parses it anyway, and for the type json Postgres would parse it before.
         let events = serde_json::to_string(events).expect("JSON values have a text");
-        let rows: i32 =
-            self.get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1::text)", &[&events]).await?;
+        let rows: i32 = self
+            .connection
+            .get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1::text)", &[&events])
+            .await?;
         Ok(u64::try_from(rows).unwrap_or_default())
     }
 
@@ -314,7 +252,7 @@ impl Store {
         ids: &[SessionId],
     ) -> Result<(), StoreError> {
         let (peers, numbers) = unzip(ids);
-        self.call(function, sql, &[&registration, &peers, &numbers]).await
+        self.connection.call(function, sql, &[&registration, &peers, &numbers]).await
     }
 
     async fn ends(
@@ -326,62 +264,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (ids, others): (Vec<_>, Vec<_>) = ends.iter().copied().unzip();
         let (peers, numbers) = unzip(&ids);
-        self.call(function, sql, &[&registration, &peers, &numbers, &others]).await
-    }
-
-    /// What the function returns (a count of effects) is of no use here: what it did comes in the log.
-    async fn call(
-        &mut self,
-        function: &'static str,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<(), StoreError> {
-        self.rows(function, sql, params).await.map(drop)
-    }
-
-    async fn get<T: FromSqlOwned>(
-        &mut self,
-        function: &'static str,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<T, StoreError> {
-        column(&self.row(function, sql, params).await?, function, 0)
-    }
-
-    async fn row(
-        &mut self,
-        function: &'static str,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<Row, StoreError> {
-        let statement = self.statement(function, sql).await?;
-        self.client.query_one(&statement, params).await.map_err(|source| StoreError::Call { function, source })
-    }
-
-    async fn rows(
-        &mut self,
-        function: &'static str,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        let statement = self.statement(function, sql).await?;
-        self.client.query(&statement, params).await.map_err(|source| StoreError::Call { function, source })
-    }
-
-    async fn statement(&mut self, function: &'static str, sql: &'static str) -> Result<Statement, StoreError> {
-        if let Some(statement) = self.statements.get(function) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare(sql).await.map_err(|source| StoreError::Call { function, source })?;
-        self.statements.insert(function, statement.clone());
-        Ok(statement)
+        self.connection.call(function, sql, &[&registration, &peers, &numbers, &others]).await
     }
 }
 
 fn unzip(ids: &[SessionId]) -> (Vec<Uuid>, Vec<i64>) {
     ids.iter().map(|id| (id.peer, id.number)).unzip()
-}
-
-fn column<T: FromSqlOwned>(row: &Row, function: &'static str, index: usize) -> Result<T, StoreError> {
-    row.try_get(index).map_err(|source| StoreError::Call { function, source })
 }

@@ -11,11 +11,7 @@ use crate::{
         batcher::{Batcher, Batching, Request},
         bisect::{CallError as _, Failure},
     },
-    postgres::{
-        backoff::Backoff,
-        database::Database,
-        store::{Store, StoreError},
-    },
+    postgres::{backoff::Backoff, database::Database, store::Store, store_error::StoreError},
     state::switchboard::Switchboard,
 };
 

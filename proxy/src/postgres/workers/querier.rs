@@ -12,7 +12,8 @@ use crate::{
     },
     message::Refused,
     postgres::{
-        store::{Store, StoreError},
+        store::Store,
+        store_error::StoreError,
         worker::{Outcome, Worker},
     },
     state::switchboard::Switchboard,
