@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench bench-quick bench-writes lint clean
+.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench bench-quick bench-writes lint layout advisories clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -81,10 +81,19 @@ bench-quick: install ## The same with 4,000 peers, once (2 minutes); see .data/o
 bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
 	@tests/measure bench-writes
 
-lint: deps-lint ## Check format, clippy and the shell scripts
+lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
 	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/inject tests/install tests/measure tests/run tests/stack .ci/run
+	cargo deny $(LOCKED) check bans licenses sources
+	cargo shear --deny-warnings $(LOCKED)
+	@$(MAKE) --no-print-directory layout
+
+layout: ## Look for files in a circle, and for files that are too long
+	cargo run --quiet --release --package tailnet-layout $(LOCKED)
+
+advisories: deps-lint ## Look for known bugs of dependencies; fetches the list from github.com, so lint does not do it
+	cargo deny $(LOCKED) check advisories
 
 clean: ## Stop and remove everything that was made here: clusters, builds, .data
 	@[ ! -d .data ] || tests/stack down cluster .data
