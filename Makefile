@@ -44,8 +44,8 @@ install: build ## Install the extension into Postgres
 demo: install ## Two peers on two proxies talk over WireGuard; leaves nothing running
 	@tests/demo
 
-up: install ## Start a private cluster and PROXIES=2 proxies; see .data/env
-	@tests/stack up cluster .data $(PROXIES)
+up: install ## Start a private cluster and PROXIES=2 proxies, see .data/env; FRESH=1: with a new database
+	@FRESH=$(FRESH) tests/stack up cluster .data $(PROXIES)
 	@cat .data/env
 
 down: ## Stop what "up" started; the data stays
