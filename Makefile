@@ -8,6 +8,11 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 # How many proxies "make up" starts.
 PROXIES ?= 2
 
+# Which one test "make test-rust", "test-sql", "test-isolation" and "bless" run, and of which crate; empty: all.
+T :=
+P :=
+ONE = $(if $(T),--only $(T)) $(if $(P),--package $(P))
+
 # pgrx's home belongs to the project, so that nobody's ~/.pgrx is changed.
 export PGRX_HOME := $(CURDIR)/.data/pgrx
 # tests/deps puts cargo-pgrx here where the user has another version of it.
@@ -57,17 +62,17 @@ psql: ## Open psql on the database that "up" made
 test: install ## Run every test
 	@tests/run rust regress isolation faults
 
-test-rust: install ## Run the unit and end-to-end tests
-	@tests/run rust
+test-rust: install ## Run the unit and end-to-end tests; T=part_of_a_name P=crate
+	@tests/run rust $(ONE)
 
-test-sql: install ## Run the SQL tests (pg_regress)
-	@tests/run regress
+test-sql: install ## Run the SQL tests (pg_regress); T=name
+	@tests/run regress $(ONE)
 
-test-isolation: install ## Run the races (pg_isolation_regress)
-	@tests/run isolation
+test-isolation: install ## Run the races (pg_isolation_regress); T=name
+	@tests/run isolation $(ONE)
 
-bless: install ## Take what the SQL and isolation tests print as expected
-	@tests/run bless
+bless: install ## Take what the SQL and isolation tests print as expected; T=name
+	@tests/run bless $(ONE)
 
 faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=200
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
