@@ -1,12 +1,17 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench bench-quick bench-writes lint clean
+.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench bench-quick bench-writes lint layout advisories clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
 export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 # How many proxies "make up" starts.
 PROXIES ?= 2
+
+# Which one test "make test-rust", "test-sql", "test-isolation" and "bless" run, and of which crate; empty: all.
+T :=
+P :=
+ONE = $(if $(T),--only $(T)) $(if $(P),--package $(P))
 
 # pgrx's home belongs to the project, so that nobody's ~/.pgrx is changed.
 export PGRX_HOME := $(CURDIR)/.data/pgrx
@@ -44,8 +49,8 @@ install: build ## Install the extension into Postgres
 demo: install ## Two peers on two proxies talk over WireGuard; leaves nothing running
 	@tests/demo
 
-up: install ## Start a private cluster and PROXIES=2 proxies; see .data/env
-	@tests/stack up cluster .data $(PROXIES)
+up: install ## Start a private cluster and PROXIES=2 proxies, see .data/env; FRESH=1: with a new database
+	@FRESH=$(FRESH) tests/stack up cluster .data $(PROXIES)
 	@cat .data/env
 
 down: ## Stop what "up" started; the data stays
@@ -57,17 +62,17 @@ psql: ## Open psql on the database that "up" made
 test: install ## Run every test
 	@tests/run rust regress isolation faults
 
-test-rust: install ## Run the unit and end-to-end tests
-	@tests/run rust
+test-rust: install ## Run the unit and end-to-end tests; T=part_of_a_name P=crate
+	@tests/run rust $(ONE)
 
-test-sql: install ## Run the SQL tests (pg_regress)
-	@tests/run regress
+test-sql: install ## Run the SQL tests (pg_regress); T=name
+	@tests/run regress $(ONE)
 
-test-isolation: install ## Run the races (pg_isolation_regress)
-	@tests/run isolation
+test-isolation: install ## Run the races (pg_isolation_regress); T=name
+	@tests/run isolation $(ONE)
 
-bless: install ## Take what the SQL and isolation tests print as expected
-	@tests/run bless
+bless: install ## Take what the SQL and isolation tests print as expected; T=name
+	@tests/run bless $(ONE)
 
 faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=200
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
@@ -81,10 +86,19 @@ bench-quick: install ## The same with 4,000 peers, once (2 minutes); see .data/o
 bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
 	@tests/bench-run bench-writes
 
-lint: deps-lint ## Check format, clippy and the shell scripts
+lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
 	shellcheck --severity=warning tests/bench-run tests/cluster tests/demo tests/deps tests/inject tests/install tests/run tests/stack .ci/run
+	cargo deny $(LOCKED) check bans licenses sources
+	cargo shear --deny-warnings $(LOCKED)
+	@$(MAKE) --no-print-directory layout
+
+layout: ## Look for files in a circle, and for files that are too long
+	cargo run --quiet --release --package tailnet-layout $(LOCKED)
+
+advisories: deps-lint ## Look for known bugs of dependencies; fetches the list from github.com, so lint does not do it
+	cargo deny $(LOCKED) check advisories
 
 clean: ## Stop and remove everything that was made here: clusters, builds, .data
 	@[ ! -d .data ] || tests/stack down cluster .data
