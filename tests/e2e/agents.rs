@@ -13,7 +13,7 @@ use crate::orders;
 
 // What is seen with these options was not written as a heartbeat.
 on_one_proxy_and_on_two! {
-    with &[("--heartbeat-interval", "1h")];
+    with &[("--liveness-interval", "1h")];
     b60_agent_connects_and_disconnects,
 }
 
@@ -86,7 +86,7 @@ const BEATS: u64 = 60;
 
 #[tokio::test]
 async fn b62_heartbeats_are_batched() {
-    let options = &[("--heartbeat-interval", "1s"), ("--ping-interval", "500ms")];
+    let options = &[("--liveness-interval", "1s"), ("--ping-interval", "500ms")];
     run_with(Setup { proxies: 1, options, ..Setup::default() }, async |stack: &Stack| {
         let proxy = stack.left();
         let agents = connect(stack, 12).await?;
@@ -113,7 +113,7 @@ async fn b62_heartbeats_are_batched() {
 
 #[tokio::test]
 async fn b62_a_shutdown_writes_what_waits() {
-    let options = &[("--heartbeat-interval", "1h"), ("--ping-interval", "500ms")];
+    let options = &[("--liveness-interval", "1h"), ("--ping-interval", "500ms")];
     run_with(Setup { proxies: 1, options, ..Setup::default() }, async |stack: &Stack| {
         let agents = connect(stack, 12).await?;
         for agent in &agents {
@@ -138,7 +138,7 @@ async fn connect(stack: &Stack, count: usize) -> Result<Vec<tailnet_harness::Tes
 
 /// How many heartbeats a proxy has been told.
 async fn received(proxy: &Proxy) -> Result<u64> {
-    proxy.metric("tailnet_requests_received_total{role=\"heartbeater\"}").await
+    proxy.metric("tailnet_requests_received_total{worker=\"liveness\"}").await
 }
 
 #[tokio::test]

@@ -106,13 +106,13 @@ async fn b64_full_queue_stops_reading() {
         let lock = locker.transaction().await?;
         lock.batch_execute("LOCK TABLE tailnet_private.connection_logs IN ACCESS EXCLUSIVE MODE").await?;
         let reports: Vec<_> = (0..6 * 400).map(|_| alone().1).collect();
-        let before = stack.left().metric("tailnet_frames_received_total").await?;
+        let before = stack.left().metric("tailnet_messages_received_total").await?;
         for frame in reports.chunks(400) {
             agent.report(frame).await?;
         }
         // Two frames have room, and a third waits for it.
         let read =
-            async || Ok::<_, anyhow::Error>(stack.left().metric("tailnet_frames_received_total").await? - before);
+            async || Ok::<_, anyhow::Error>(stack.left().metric("tailnet_messages_received_total").await? - before);
         until("three frames are read", async || Ok(read().await? >= 3)).await?;
         // Nobody else is held up.
         let node = other.announce(1).await?;

@@ -194,7 +194,7 @@ async fn the_children_of_one_batch_have_its_number_in_common() {
         let mut peers = try_join_all(connecting).await?;
         let untraced = stack.left().connect(&stack.create(Role::Agent).await?).await?;
         until("all requests wait", async || {
-            Ok(stack.left().metric(r#"tailnet_requests_received_total{role="binder"}"#).await? > PEERS as u64)
+            Ok(stack.left().metric(r#"tailnet_requests_received_total{worker="binder"}"#).await? > PEERS as u64)
         })
         .await?;
         holder.batch_execute("COMMIT").await?;

@@ -159,7 +159,7 @@ impl Proxy {
         http::get(self.public, path, headers).await
     }
 
-    /// The value of a metric; with labels, as in `name{role="reporter"}`, if it has some.
+    /// The value of a metric; with labels, as in `name{worker="reporter"}`, if it has some.
     ///
     /// # Errors
     /// When the proxy does not show it.
