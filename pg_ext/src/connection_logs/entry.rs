@@ -1,4 +1,4 @@
-//! What a batch says of connections: events read from JSON, checked, and merged to one entry for each connection.
+//! What a batch says of connections. Events are read from JSON, checked, and merged to one entry for each connection.
 
 use std::fmt;
 
@@ -10,10 +10,7 @@ use sha2::{Digest, Sha256};
 use tailnet_wire::{ConnectionEvent, Object};
 use uuid::Uuid;
 
-use crate::{
-    error::Error,
-    literal::{Inet, Time},
-};
+use crate::{connection_logs::literal::Time, error::Error, pg::input::Inet};
 
 /// An event of a connection, or all that a batch says of one.
 #[derive(Debug)]
