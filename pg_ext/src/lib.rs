@@ -60,10 +60,46 @@ extern "C-unwind" fn _PG_init() {
 
 extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
-extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
-extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["durable"]);
-extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["views"]);
-extension_sql_file!("../../sql/connection_logs.sql", name = "connection_logs", requires = ["views"]);
-extension_sql_file!("../../sql/functions.sql", name = "functions", finalize);
+extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
+extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
+extension_sql_file!(
+    "../../sql/connection_logs.sql",
+    name = "connection_logs",
+    requires = ["durable", upsert_connection_logs]
+);
+extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemeral"]);
+extension_sql_file!(
+    "../../sql/view_comments.sql",
+    name = "view_comments",
+    requires = ["agent_connections", "connection_logs", "views"]
+);
+extension_sql_file!(
+    "../../sql/function_comments.sql",
+    name = "function_comments",
+    requires = [
+        register_coordinator,
+        listen_coordinator,
+        heartbeat_coordinator,
+        close_coordinator,
+        attach_peers,
+        restore_peers,
+        bind_peers,
+        lose_peers,
+        disconnect_peers,
+        open_tunnels,
+        close_tunnels,
+        ready_for_handshake,
+        view_peers,
+        revoke_peer,
+        revoke_tunnel,
+        upsert_connection_logs
+    ]
+);
+extension_sql_file!(
+    "../../sql/roles.sql",
+    name = "roles",
+    requires = ["authenticate", "function_comments", "lookups", "view_comments"]
+);
+extension_sql_file!("../../sql/function_settings.sql", name = "function_settings", finalize);
