@@ -47,7 +47,7 @@ const MEMBERSHIPS: &str = "
 
 /// A coordinator's turn. It holds the locks of the networks of the peers that the coordinator acts for.
 pub struct Turn {
-    /// The coordinator that calls.
+    /// The calling coordinator.
     pub coordinator: Uuid,
     /// Those peers of the call that exist.
     pub memberships: HashMap<Uuid, Membership>,
@@ -96,12 +96,12 @@ impl Turn {
         self.memberships[&peer].role
     }
 
-    /// Adds an event for the coordinator that calls.
+    /// Adds an event for the calling coordinator.
     pub fn answer(&mut self, event: &Event) {
         self.fanout.tell(self.coordinator, event);
     }
 
-    /// Tells the coordinator that calls that a request of one of its sessions is refused.
+    /// Tells the calling coordinator that a request of one of its sessions is refused.
     pub fn refuse(&mut self, session: SessionId, why: Refusal) {
         self.answer(&Event::Refused { id: session.peer, session: session.number, why });
     }

@@ -20,8 +20,8 @@ use crate::{
 
 /// A session that ended keeps its number, so the tunnels that it closes with its last call are still closed for it.
 ///
-/// Session 7 may have replaced session 5 on one proxy and ended before it was attached. The tables then still have 5, which
-/// exists no more. So the end of 7 also ends 5: `o.session <= q.session`.
+/// Session 7 may have replaced session 5 on one proxy, and ended before it was attached. The tables then still have 5, which
+/// no longer exists. So the end of 7 also ends 5: `o.session <= q.session`.
 const LOSE: &str = "
     UPDATE tailnet_private.peers p SET
         coordinator_id = NULL, session = old.ended, updated_at = now, lost_at = now,
@@ -84,8 +84,7 @@ fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, 
     })
 }
 
-/// When a later session ended and a coordinator holds an earlier one (`held`) of the same peer, tells it that the earlier
-/// one is over too.
+/// Tells a coordinator that an earlier session of the peer (`held`) has ended too, if it holds one.
 fn tell_superseded(turn: &mut Turn, holder: Option<Uuid>, id: Uuid, held: i64, ended: i64) {
     if let Some(holder) = holder.filter(|_| held < ended) {
         turn.fanout.tell(holder, &Event::Ended { id, session: held, why: Ending::Superseded });
