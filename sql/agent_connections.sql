@@ -1,6 +1,8 @@
--- When agents were connected. One narrow row an agent, written at every heartbeat of it: no index but the key, and room in
--- each page for a second version of all its rows, so that heartbeats are HOT: agents that connected together are in one
--- page, and beat together. What a heartbeat changes comes last: WAL has no bytes for an unchanged front.
+-- When agents were connected. Each agent has one narrow row, which is written whenever the agent was heard (liveness).
+--
+-- These writes are HOT for two reasons: only the key has an index, and each page has room for a second version of all its
+-- rows. (Agents that connected at the same time are in the same page, and their writes come at the same time.) The columns
+-- that a write changes are the last ones, because WAL leaves out the unchanged beginning of a row.
 
 CREATE TABLE tailnet_private.agent_connections (
     agent_id uuid PRIMARY KEY REFERENCES tailnet_private.identities ON DELETE CASCADE,
@@ -10,38 +12,14 @@ CREATE TABLE tailnet_private.agent_connections (
     last_connected_at timestamptz,
     updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 45);
-COMMENT ON TABLE tailnet_private.agent_connections IS 'When each agent was connected; each column only ever moves one way, so the order of writes does not matter';
+COMMENT ON TABLE tailnet_private.agent_connections IS 'When each agent was connected. Each column only ever moves one way, so the order of writes does not matter';
 COMMENT ON COLUMN tailnet_private.agent_connections.agent_id IS 'The agent';
-COMMENT ON COLUMN tailnet_private.agent_connections.first_connected_at IS 'Earliest connect; NULL: none was reported';
-COMMENT ON COLUMN tailnet_private.agent_connections.last_connected_at IS 'Latest connect or heartbeat; NULL: none was reported';
-COMMENT ON COLUMN tailnet_private.agent_connections.disconnected_at IS 'Latest disconnect, also when the agent has connected again since; NULL: none was reported';
-COMMENT ON COLUMN tailnet_private.agent_connections.coordinator_id IS 'The coordinator of the latest connect or heartbeat; NULL: it was not reported by one';
+COMMENT ON COLUMN tailnet_private.agent_connections.first_connected_at IS 'When the agent first connected; NULL: not reported';
+COMMENT ON COLUMN tailnet_private.agent_connections.last_connected_at IS 'When the agent last connected or was last heard; NULL: not reported';
+COMMENT ON COLUMN tailnet_private.agent_connections.disconnected_at IS 'When the agent last disconnected, even if it has connected again since; NULL: not reported';
+COMMENT ON COLUMN tailnet_private.agent_connections.coordinator_id IS 'The coordinator on which the agent last connected or was last heard; NULL: no coordinator reported it';
 COMMENT ON COLUMN tailnet_private.agent_connections.updated_at IS 'When the row last changed, by the clock of the database';
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.agent_connections', '');
-
-ALTER TABLE tailnet_private.networks
-    ADD COLUMN agent_connect_timeout interval NOT NULL DEFAULT '2 min' CHECK (agent_connect_timeout > '0'),
-    ADD COLUMN agent_inactive_timeout interval NOT NULL DEFAULT '45 s' CHECK (agent_inactive_timeout > '0');
-COMMENT ON COLUMN tailnet_private.networks.agent_connect_timeout IS 'An agent that was made longer ago and never connected has status timeout';
-COMMENT ON COLUMN tailnet_private.networks.agent_inactive_timeout IS 'An agent that was not heard of for longer has status disconnected; three heartbeats by default';
-
-CREATE FUNCTION tailnet.set_agent_timeouts(network text, connect_timeout interval, inactive_timeout interval) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF connect_timeout > '0' IS NOT TRUE OR inactive_timeout > '0' IS NOT TRUE THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a timeout is NULL or not above zero, expected an interval';
-    END IF;
-    UPDATE tailnet_private.networks n
-    SET agent_connect_timeout = connect_timeout, agent_inactive_timeout = inactive_timeout
-    WHERE n.name = set_agent_timeouts.network;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = pg_catalog.format('there is no network %L', set_agent_timeouts.network),
-            HINT = 'SELECT tailnet.create_network(name) makes one.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION tailnet.set_agent_timeouts(text, interval, interval) IS 'After how long agents of a network have status timeout (never connected) and disconnected (not heard of)';
 
 CREATE FUNCTION tailnet.update_agent_connections(
     agents uuid[], first_connected_at timestamptz[], last_connected_at timestamptz[], disconnected_at timestamptz[],
@@ -61,11 +39,13 @@ BEGIN
     IF EXISTS (SELECT FROM unnest($2 || $3 || $4) t WHERE NOT isfinite(t)) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a time is infinite, expected a time or NULL';
     END IF;
-    -- Rows of new agents first, so that the rest is one plain UPDATE: ON CONFLICT DO UPDATE locks each row, and a lock is
-    -- a WAL record of its own. They are whole at once: an update that follows would take the room for heartbeats from its
-    -- page. All in key order, so that two batches never wait for each other crosswise. Plans are kept, and one from when a
-    -- table was empty must not read all of it later: hence no NOT EXISTS, which is planned as a join, and = ANY (ARRAY[…])
-    -- in joins, which nothing but a search in the index can do.
+    -- 1. New agents are inserted first, so that one plain UPDATE can write the others. ON CONFLICT DO UPDATE would lock
+    --    each row, and write a WAL record for the lock.
+    -- 2. A new row gets all its values at once. An UPDATE after the INSERT would use up the free room of its page.
+    -- 3. Both statements go in the order of the keys, so that two batches never wait for each other.
+    -- 4. Plans are kept. A plan that was made while a table was empty must not read the whole table later. So there is no
+    --    NOT EXISTS, which the planner may turn into a join, and joins say = ANY (ARRAY[...]), which it can only answer by
+    --    a search in the index.
     RETURN QUERY
     INSERT INTO tailnet_private.agent_connections (
         agent_id, first_connected_at, last_connected_at, disconnected_at, coordinator_id, updated_at)
@@ -82,7 +62,7 @@ BEGIN
     ORDER BY e.agent
     ON CONFLICT (agent_id) DO NOTHING
     RETURNING agent_id;
-    -- What was just made has nothing to change.
+    -- The rows that were just inserted are found again here, but nothing in them changes.
     RETURN QUERY
     UPDATE tailnet_private.agent_connections c SET
         first_connected_at = LEAST(c.first_connected_at, e.first),
@@ -110,18 +90,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION tailnet.update_agent_connections(uuid[], timestamptz[], timestamptz[], timestamptz[], uuid[])
-    IS 'Connects, heartbeats and disconnects of agents, in any order and number; NULL: not known. Returns the agents whose row changed; ids that are no agents are left out';
+    IS 'Writes when agents connected, were heard and disconnected, in any order and number; NULL: not known. Returns the agents whose row changed. Ids that are not those of agents are left out';
 
 CREATE VIEW tailnet.agent_connections AS
 SELECT agent_id, first_connected_at, last_connected_at, disconnected_at, coordinator_id, updated_at
 FROM tailnet_private.agent_connections;
 COMMENT ON VIEW tailnet.agent_connections IS 'When each agent was connected';
-COMMENT ON COLUMN tailnet.agent_connections.agent_id IS 'The agent';
-COMMENT ON COLUMN tailnet.agent_connections.first_connected_at IS 'Earliest connect; NULL: none was reported';
-COMMENT ON COLUMN tailnet.agent_connections.last_connected_at IS 'Latest connect or heartbeat; NULL: none was reported';
-COMMENT ON COLUMN tailnet.agent_connections.disconnected_at IS 'Latest disconnect, also when the agent has connected again since; NULL: none was reported';
-COMMENT ON COLUMN tailnet.agent_connections.coordinator_id IS 'The coordinator of the latest connect or heartbeat; NULL: it was not reported by one';
-COMMENT ON COLUMN tailnet.agent_connections.updated_at IS 'When the row last changed, by the clock of the database';
 
 CREATE VIEW tailnet.agents AS
 SELECT i.id AS agent_id, i.name, n.name AS network,
@@ -136,11 +110,6 @@ JOIN tailnet_private.networks n ON n.id = i.network_id
 LEFT JOIN tailnet_private.agent_connections c ON c.agent_id = i.id
 WHERE i.role = 'agent';
 COMMENT ON VIEW tailnet.agents IS 'Agents with the status of their connection';
-COMMENT ON COLUMN tailnet.agents.agent_id IS 'The agent';
-COMMENT ON COLUMN tailnet.agents.name IS 'For people; NULL when it has none';
+COMMENT ON COLUMN tailnet.agents.name IS 'A name for people; NULL: it has none';
 COMMENT ON COLUMN tailnet.agents.network IS 'Name of its network';
-COMMENT ON COLUMN tailnet.agents.status IS 'connecting (never connected yet), timeout (never connected in time), connected, or disconnected (said so, or not heard of for too long)';
-COMMENT ON COLUMN tailnet.agents.first_connected_at IS 'Earliest connect; NULL: it never connected';
-COMMENT ON COLUMN tailnet.agents.last_connected_at IS 'Latest connect or heartbeat; NULL: it never connected';
-COMMENT ON COLUMN tailnet.agents.disconnected_at IS 'Latest disconnect; NULL: it never disconnected';
-COMMENT ON COLUMN tailnet.agents.coordinator_id IS 'The coordinator of the latest connect or heartbeat';
+COMMENT ON COLUMN tailnet.agents.status IS 'connecting (it has not connected yet), timeout (it did not connect in time), connected, or disconnected (it disconnected, or was not heard for too long)';

@@ -1,5 +1,6 @@
--- Who is here now: unlogged tables, emptied by a crash or a failover and filled again by the proxies. They have no
--- foreign keys: every row is written by a function that has checked it, and a check a row would cost on the hot path.
+-- Who is connected now. These tables are unlogged: a crash or a failover empties them, and the proxies fill them again.
+-- They have no foreign keys: the functions that write rows have checked them already, and a check of each row would make
+-- the most frequent writes slower.
 
 CREATE UNLOGGED TABLE tailnet_private.coordinators (
     id uuid PRIMARY KEY,
@@ -13,25 +14,25 @@ CREATE UNLOGGED TABLE tailnet_private.coordinators (
     listener_pid integer,
     listener_started_at timestamptz
 );
-COMMENT ON TABLE tailnet_private.coordinators IS 'Running proxies; a row is deleted when its proxy closes or is expired';
-COMMENT ON COLUMN tailnet_private.coordinators.id IS 'Made by the proxy process when it starts';
-COMMENT ON COLUMN tailnet_private.coordinators.name IS 'As the operator named the proxy';
-COMMENT ON COLUMN tailnet_private.coordinators.registration IS 'Random secret of the latest registration: names the LISTEN channel and fences calls of earlier ones';
-COMMENT ON COLUMN tailnet_private.coordinators.registered_at IS 'When it last registered';
-COMMENT ON COLUMN tailnet_private.coordinators.heartbeat_at IS 'Its last heartbeat';
-COMMENT ON COLUMN tailnet_private.coordinators.on_time_since IS 'Since when no heartbeat of its own was late: only then may it expire others';
-COMMENT ON COLUMN tailnet_private.coordinators.restored IS 'All sessions that it held when it registered are restored';
-COMMENT ON COLUMN tailnet_private.coordinators.settled IS 'It was told that what is absent from these tables is absent, see tailnet_private.restoration';
-COMMENT ON COLUMN tailnet_private.coordinators.listener_pid IS 'The backend of its LISTEN connection, ended with the registration: one that is stuck would keep the queue of notifications from being emptied';
-COMMENT ON COLUMN tailnet_private.coordinators.listener_started_at IS 'When that backend started: the system uses a pid again';
+COMMENT ON TABLE tailnet_private.coordinators IS 'Running proxies. A row is deleted when its proxy closes or is expired';
+COMMENT ON COLUMN tailnet_private.coordinators.id IS 'The running proxy. Its process makes the id when it starts';
+COMMENT ON COLUMN tailnet_private.coordinators.name IS 'The name that the operator gave the proxy';
+COMMENT ON COLUMN tailnet_private.coordinators.registration IS 'Random secret of the latest registration. It is the name of the LISTEN channel, and calls of earlier registrations are refused';
+COMMENT ON COLUMN tailnet_private.coordinators.registered_at IS 'When it last registered. A later time than its start means that it had to recover';
+COMMENT ON COLUMN tailnet_private.coordinators.heartbeat_at IS 'When it last sent a heartbeat';
+COMMENT ON COLUMN tailnet_private.coordinators.on_time_since IS 'Since when all its heartbeats were on time. Only a coordinator whose heartbeats were on time may expire others';
+COMMENT ON COLUMN tailnet_private.coordinators.restored IS 'Whether it has restored all sessions that it held when it registered';
+COMMENT ON COLUMN tailnet_private.coordinators.settled IS 'Whether it was told that a peer missing from these tables is absent; see tailnet_private.restoration';
+COMMENT ON COLUMN tailnet_private.coordinators.listener_pid IS 'The backend of its LISTEN connection, as in pg_stat_activity; NULL until it listens. It is ended together with the registration, because a stuck backend would keep Postgres from emptying its queue of notifications';
+COMMENT ON COLUMN tailnet_private.coordinators.listener_started_at IS 'When that backend started. It tells backends apart, because the system reuses process ids';
 
 CREATE UNLOGGED TABLE tailnet_private.restoration (
     ended_at timestamptz NOT NULL,
     one boolean PRIMARY KEY DEFAULT true CHECK (one)
 );
-COMMENT ON TABLE tailnet_private.restoration IS 'One row once everybody is back after these tables were emptied. Until then a missing peer may just not be restored yet';
-COMMENT ON COLUMN tailnet_private.restoration.ended_at IS 'When a coordinator whose beats were on time for the time of an expiry found that nobody restores any more';
-COMMENT ON COLUMN tailnet_private.restoration.one IS 'There is one row only';
+COMMENT ON TABLE tailnet_private.restoration IS 'Has its one row when all coordinators have restored their sessions after a crash emptied these tables. Until then a missing peer may only not be restored yet';
+COMMENT ON COLUMN tailnet_private.restoration.ended_at IS 'When a coordinator found that all coordinators have restored their sessions. Its own heartbeats had been on time for as long as an expiry takes';
+COMMENT ON COLUMN tailnet_private.restoration.one IS 'Makes sure that there is only one row';
 
 CREATE UNLOGGED TABLE tailnet_private.peers (
     id uuid PRIMARY KEY,
@@ -46,22 +47,23 @@ CREATE UNLOGGED TABLE tailnet_private.peers (
     lost_at timestamptz,
     CHECK ((status IS NULL) = (node IS NULL) AND (node IS NULL) = (digest IS NULL))
 ) WITH (fillfactor = 70);
--- For the end of a coordinator only. Statements that find rows by id say "coordinator_id IS NOT DISTINCT FROM", which no
--- index answers: without statistics the planner would take this one, and compare each entry with all peers.
+-- Only for the end of a coordinator. Statements that find rows by id say "coordinator_id IS NOT DISTINCT FROM", which cannot
+-- use an index. With "=" and no statistics the planner would use this index, and compare each entry with all peers.
 CREATE INDEX peers_coordinator_id ON tailnet_private.peers (coordinator_id) WHERE coordinator_id IS NOT NULL;
--- For the removal of those that stay away. Not on updated_at: an index on what each node update writes would end HOT.
+-- For the removal of peers that stay lost. It is not on updated_at: each node update writes that column, and an index on it
+-- would make HOT updates impossible.
 CREATE INDEX peers_lost_at ON tailnet_private.peers (lost_at) WHERE lost_at IS NOT NULL;
-COMMENT ON TABLE tailnet_private.peers IS 'One row a peer that is or was connected; room in the page keeps node updates HOT';
-COMMENT ON COLUMN tailnet_private.peers.id IS 'The peer id';
-COMMENT ON COLUMN tailnet_private.peers.network_id IS 'Of the identity, where it never changes: a change of the peer finds here which network it is in, and reads no other row of it';
-COMMENT ON COLUMN tailnet_private.peers.role IS 'Of the identity, where it never changes';
-COMMENT ON COLUMN tailnet_private.peers.coordinator_id IS 'The coordinator that holds its live session; NULL when it has none';
-COMMENT ON COLUMN tailnet_private.peers.session IS 'Its newest session; writes of another one have no effect';
-COMMENT ON COLUMN tailnet_private.peers.status IS 'Status of the binding, ok or lost; NULL: it never announced a node';
-COMMENT ON COLUMN tailnet_private.peers.digest IS 'Of the node without as_of: equal digests are the same node';
-COMMENT ON COLUMN tailnet_private.peers.node IS 'As the peer sent it: json keeps the text, and saves the parsing and printing of jsonb on each hop';
+COMMENT ON TABLE tailnet_private.peers IS 'Peers that are or were connected. Pages keep free room, so that node updates are HOT';
+COMMENT ON COLUMN tailnet_private.peers.id IS 'The peer';
+COMMENT ON COLUMN tailnet_private.peers.network_id IS 'A copy from the identity, where it never changes. So a change of a peer reads no other row of it';
+COMMENT ON COLUMN tailnet_private.peers.role IS 'A copy from the identity, where it never changes';
+COMMENT ON COLUMN tailnet_private.peers.coordinator_id IS 'The coordinator that holds its live session; NULL: it has none';
+COMMENT ON COLUMN tailnet_private.peers.session IS 'Its newest session. Writes of its other sessions have no effect';
+COMMENT ON COLUMN tailnet_private.peers.status IS 'Status of its binding, ok or lost; NULL: it never announced a node';
+COMMENT ON COLUMN tailnet_private.peers.digest IS 'Digest of the node without as_of. Equal digests mean the same node';
+COMMENT ON COLUMN tailnet_private.peers.node IS 'The node, as the peer announced it. The type json keeps the text; jsonb would be parsed and printed at each step';
 COMMENT ON COLUMN tailnet_private.peers.updated_at IS 'When the binding or the session last changed';
-COMMENT ON COLUMN tailnet_private.peers.lost_at IS 'When its session ended without a goodbye; NULL while it has one';
+COMMENT ON COLUMN tailnet_private.peers.lost_at IS 'When its session ended without a goodbye; NULL: it has a live session';
 
 CREATE UNLOGGED TABLE tailnet_private.tunnels (
     src uuid NOT NULL,
@@ -70,7 +72,7 @@ CREATE UNLOGGED TABLE tailnet_private.tunnels (
     PRIMARY KEY (src, dst)
 );
 CREATE INDEX tunnels_dst_src ON tailnet_private.tunnels (dst, src);
-COMMENT ON TABLE tailnet_private.tunnels IS 'Directed pairs; both ends learn each other''s binding. Each direction has an index that answers without the table';
+COMMENT ON TABLE tailnet_private.tunnels IS 'Open tunnels: directed pairs of peers that learn each other''s binding. Each direction has an index that answers without the table';
 COMMENT ON COLUMN tailnet_private.tunnels.src IS 'The peer that opened it';
 COMMENT ON COLUMN tailnet_private.tunnels.dst IS 'The peer that it leads to';
-COMMENT ON COLUMN tailnet_private.tunnels.created_at IS 'By the clock of the database';
+COMMENT ON COLUMN tailnet_private.tunnels.created_at IS 'When it was opened, by the clock of the database';

@@ -1,5 +1,5 @@
--- Batch lookups. LATERAL keeps them driven by the ids that are asked for: with = ANY the planner hashes the whole
--- table for a few hundred ids. settings.sql takes the other plans away.
+-- Batch lookups. LATERAL makes the planner look up each id in an index. With "= ANY" it would hash the whole table for a few
+-- hundred ids. function_settings.sql turns off the other kinds of plans.
 
 CREATE FUNCTION tailnet.tunnel_peer_ids(peers uuid[])
 RETURNS TABLE (peer_id uuid, tunnel_peer_id uuid)
@@ -12,7 +12,7 @@ LANGUAGE sql STABLE STRICT ROWS 500 AS $$
         SELECT i.src FROM tailnet_private.tunnels i WHERE i.dst = q.id
     ) t
 $$;
-COMMENT ON FUNCTION tailnet.tunnel_peer_ids(uuid[]) IS 'The tunnel partners of each of these peers, whoever opened the tunnel; each pair once';
+COMMENT ON FUNCTION tailnet.tunnel_peer_ids(uuid[]) IS 'The tunnel partners of each of these peers, whichever of the two opened the tunnel. Each pair is returned once';
 
 CREATE FUNCTION tailnet.tunnel_peer_bindings(peers uuid[])
 RETURNS TABLE (peer_id uuid, tunnel_peer_id uuid, status text, node json, updated_at timestamptz)
@@ -22,4 +22,4 @@ LANGUAGE sql STABLE STRICT ROWS 500 AS $$
     JOIN tailnet_private.peers p ON p.id = t.tunnel_peer_id
     WHERE p.status IS NOT NULL
 $$;
-COMMENT ON FUNCTION tailnet.tunnel_peer_bindings(uuid[]) IS 'The bindings of the tunnel partners of each of these peers; partners that never announced a node are left out';
+COMMENT ON FUNCTION tailnet.tunnel_peer_bindings(uuid[]) IS 'The bindings of the tunnel partners of each of these peers. Partners that never announced a node are left out';

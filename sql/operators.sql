@@ -1,5 +1,5 @@
--- What operators call. Those that change the state of live peers (revoke_peer, revoke_tunnel) are in Rust, because
--- they take the network's lock and notify.
+-- The functions of operators. Two more, revoke_peer and revoke_tunnel, are written in Rust, because they change the state of
+-- connected peers: they lock the network and notify.
 
 CREATE FUNCTION tailnet.create_network(name text) RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -21,20 +21,38 @@ END
 $$;
 COMMENT ON FUNCTION tailnet.create_network(text) IS 'Makes a network and returns its id';
 
+CREATE FUNCTION tailnet.set_agent_timeouts(network text, connect_timeout interval, inactive_timeout interval) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF connect_timeout > '0' IS NOT TRUE OR inactive_timeout > '0' IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a timeout is NULL or not above zero, expected an interval';
+    END IF;
+    UPDATE tailnet_private.networks n
+    SET agent_connect_timeout = connect_timeout, agent_inactive_timeout = inactive_timeout
+    WHERE n.name = set_agent_timeouts.network;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('there is no network %L', set_agent_timeouts.network),
+            HINT = 'SELECT tailnet.create_network(name) makes one.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tailnet.set_agent_timeouts(text, interval, interval) IS 'Sets after how long the agents of a network have status timeout (not connected yet) and disconnected (not heard)';
+
 CREATE FUNCTION tailnet_private.new_token() RETURNS text
 LANGUAGE sql VOLATILE AS $$
-    -- Two random uuids: 244 bits from the system's strong generator, in the URL-safe alphabet of base64.
+    -- Two random uuids have 244 bits from the system's strong generator. They are written in the URL-safe base64 alphabet.
     SELECT 'tnp_' || pg_catalog.rtrim(pg_catalog.translate(pg_catalog.encode(
         pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid()),
         'base64'), '+/', '-_'), '=')
 $$;
-COMMENT ON FUNCTION tailnet_private.new_token() IS 'A new token; only its SHA-256 is ever stored';
+COMMENT ON FUNCTION tailnet_private.new_token() IS 'Makes a token. Only its SHA-256 is stored';
 
 CREATE FUNCTION tailnet_private.token_sha256(token text) RETURNS bytea
 LANGUAGE sql IMMUTABLE AS $$
     SELECT pg_catalog.sha256(pg_catalog.convert_to(token_sha256.token, 'UTF8'))
 $$;
-COMMENT ON FUNCTION tailnet_private.token_sha256(text) IS 'What is stored of a token';
+COMMENT ON FUNCTION tailnet_private.token_sha256(text) IS 'The hash of a token, which is all that is stored of it';
 
 CREATE FUNCTION tailnet.create_peer(
     network text, role text, name text DEFAULT NULL, id uuid DEFAULT pg_catalog.gen_random_uuid(),
@@ -71,7 +89,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tailnet.create_peer(text, text, text, uuid) IS 'Makes an identity in a network, with role agent, client or hub; the token is shown this once';
+COMMENT ON FUNCTION tailnet.create_peer(text, text, text, uuid) IS 'Makes an identity in a network, with role agent, client or hub. The token is never shown again';
 
 CREATE FUNCTION tailnet_private.expect_role(peer uuid, expected text) RETURNS uuid
 LANGUAGE plpgsql STABLE AS $$
@@ -91,7 +109,7 @@ BEGIN
     RETURN found.network_id;
 END
 $$;
-COMMENT ON FUNCTION tailnet_private.expect_role(uuid, text) IS 'The network of a peer, or an error that names what is wrong with it';
+COMMENT ON FUNCTION tailnet_private.expect_role(uuid, text) IS 'Returns the network of a peer. Raises an error if there is no such peer, or if it has another role';
 
 CREATE FUNCTION tailnet.grant_tunnel(client uuid, agent uuid) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -105,7 +123,7 @@ BEGIN
     RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION tailnet.grant_tunnel(uuid, uuid) IS 'Allows a client to open tunnels to an agent; false: it was allowed already';
+COMMENT ON FUNCTION tailnet.grant_tunnel(uuid, uuid) IS 'Allows a client to open tunnels to an agent. Returns false if it was allowed already';
 
 CREATE FUNCTION tailnet.rotate_token(peer uuid) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -122,4 +140,4 @@ BEGIN
     RETURN token;
 END
 $$;
-COMMENT ON FUNCTION tailnet.rotate_token(uuid) IS 'A new token for a peer, shown this once; the old one fails from now on, a live session goes on';
+COMMENT ON FUNCTION tailnet.rotate_token(uuid) IS 'Makes a new token for a peer; it is never shown again. The old token is refused from now on. A live session goes on';

@@ -1,10 +1,10 @@
-//! What a caller can do wrong.
+//! The errors of SQL calls, with SQLSTATE and hint.
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
 use tailnet_wire::{Chain, ConnectionEventError};
 use uuid::Uuid;
 
-/// A call that is refused whole. What is wrong with a single entry of a batch is told in the log instead.
+/// Why a call failed, with all its entries. If only one entry of a batch is wrong, the log says so, and the call succeeds.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("argument {0} is NULL, expected {1}")]
@@ -56,9 +56,9 @@ impl Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Length { .. } => Some("The arrays of a batch have one element for each entry."),
-            Self::TooLong { .. } => Some("Split the batch: a call holds its networks' locks until it ends."),
+            Self::TooLong { .. } => Some("Split the batch: a call holds the locks of its networks until it ends."),
             Self::Isolation => Some(
-                "A change must see what was committed while it waited for its turn: use READ COMMITTED, the default.",
+                "Use READ COMMITTED, the default. A change must see what was committed while it waited for its turn.",
             ),
             Self::NotRegistered => Some(
                 "The coordinator was expired or has registered again: call tailnet.register_coordinator and restore \
@@ -69,7 +69,7 @@ impl Error {
     }
 }
 
-/// Runs the body of a SQL function and raises its error as Postgres knows errors.
+/// Runs the body of a SQL function, and raises its error as an error of Postgres.
 pub fn raise_error<T>(body: impl FnOnce() -> Result<T, Error>) -> T {
     match body() {
         Ok(value) => value,

@@ -1,46 +1,55 @@
 //! A tailnet coordinator that lives in Postgres.
 //!
-//! Every function that changes coordination state goes the same way: take the lock of the networks it touches
-//! ([`turn`]), write, look up which coordinators must hear of it ([`fanout`]), and NOTIFY those ([`notify`]), in one
-//! transaction. So each coordinator's channel is a totally ordered log of what was committed.
+//! Every function that changes coordination state does the same in one transaction: it locks the networks that it touches
+//! ([`order::turn`]), writes, looks up which coordinators must hear of it ([`order::fanout`]), and NOTIFYs those
+//! ([`pg::notify`]). So the channel of each coordinator is a totally ordered log of what was committed.
 //!
-//! SQL that needs no lock is in `sql/`, joined below in the order of its dependencies. Modules, from the bottom up:
+//! The folders, from the bottom up. A file imports only files that stand above it here.
 //!
-//! - [`settings`]: what an operator may set
-//! - [`error`]: what a caller can do wrong, with SQLSTATE and hint
-//! - [`array`]: array arguments, checked
-//! - [`advisory`]: the locks of a transaction
-//! - [`statement`]: SPI statements with kept plans
-//! - [`notify`]: the channel of a registration
-//! - [`fanout`]: events, each to the coordinators that must hear of it
-//! - [`turn`]: one change's turn in the order of its networks
-//! - [`reaper`]: what a coordinator does for those that are gone
-//! - [`coordinator`], [`session`], [`view`], [`binding`], [`tunnel`], [`handshake`], [`revocation`]: the nouns, each
-//!   with the SQL functions about it
+//! - [`error`]: the errors of SQL calls; [`settings`]: what an operator may set
+//! - [`pg`], a toolkit on top of pgrx, and the only place with unsafe code
+//!   - [`pg::uuids`]: the two uuid types; [`pg::arguments`]: array arguments, checked
+//!   - [`pg::advisory`]: advisory locks; [`pg::transaction`]: isolation level and local settings
+//!   - [`pg::subtransaction`]: statements that may fail
+//!   - [`pg::input`]: values that Postgres reads from text; [`pg::named_relation`]: rows that a statement reads as a table
+//!   - [`pg::statement`]: SPI statements with kept plans; [`pg::notify`]: the channel of a registration
+//! - [`order`], the order of the log
+//!   - [`order::locks`]: the locks of networks, coordinators and registrations
+//!   - [`order::registration`]: which coordinator calls; [`order::membership`]: network and role of a peer
+//!   - [`order::fanout`]: events, each for the coordinators that must hear of it
+//!   - [`order::turn`]: changes of a network happen one after the other
+//! - [`peers`], what peers do
+//!   - [`peers::batch`]: sessions and tunnel requests in arguments; [`peers::fencing`]: the newest session counts
+//!   - [`peers::binding`]: nodes; [`peers::view`]: what a session must know of its tunnel partners
+//!   - [`peers::permission`]: which tunnels a session may open
+//!   - [`peers::tunnel_events`]: who is told of tunnels; [`peers::tunnel`]: tunnels are opened and closed
+//!   - [`peers::handshake`]: a peer is ready for a handshake
+//!   - [`peers::session_start`]: sessions are attached and restored
+//!   - [`peers::session_end`]: sessions are lost and disconnected
+//!   - [`peers::revocation`]: an operator takes away access
+//! - [`coordinators`], running proxies
+//!   - [`coordinators::end`]: a coordinator dies or closes; [`coordinators::expiry`]: which ones died
+//!   - [`coordinators::lost_peers`]: peers that stay lost are removed
+//!   - [`coordinators::heartbeat`]: a coordinator lives, and cleans up after others
+//!   - [`coordinators::coordinator`]: a coordinator registers, listens and closes
+//! - [`connection_logs`], who used an agent
+//!   - [`connection_logs::literal`]: times and addresses in JSON; [`connection_logs::entry`]: events, merged
+//!   - [`connection_logs::table`]: entries are written
+//!
+//! SQL that needs no lock is in the folder `sql` of the repository. The files are joined below in the order of their
+//! dependencies.
+
+#![deny(unsafe_code)]
 
 use pgrx::prelude::*;
 
-mod advisory;
-mod array;
-mod binding;
-mod connection_event;
-mod connection_log;
-mod coordinator;
+mod connection_logs;
+mod coordinators;
 mod error;
-mod fanout;
-mod handshake;
-mod literal;
-mod notify;
-mod reaper;
-mod relation;
-mod revocation;
-mod session;
+mod order;
+mod peers;
+mod pg;
 mod settings;
-mod statement;
-mod subtransaction;
-mod tunnel;
-mod turn;
-mod view;
 
 pgrx::pg_module_magic!();
 
@@ -51,10 +60,46 @@ extern "C-unwind" fn _PG_init() {
 
 extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
-extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
-extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["durable"]);
-extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["views"]);
-extension_sql_file!("../../sql/connection_logs.sql", name = "connection_logs", requires = ["views"]);
-extension_sql_file!("../../sql/functions.sql", name = "functions", finalize);
+extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
+extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
+extension_sql_file!(
+    "../../sql/connection_logs.sql",
+    name = "connection_logs",
+    requires = ["durable", upsert_connection_logs]
+);
+extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemeral"]);
+extension_sql_file!(
+    "../../sql/view_comments.sql",
+    name = "view_comments",
+    requires = ["agent_connections", "connection_logs", "views"]
+);
+extension_sql_file!(
+    "../../sql/function_comments.sql",
+    name = "function_comments",
+    requires = [
+        register_coordinator,
+        listen_coordinator,
+        heartbeat_coordinator,
+        close_coordinator,
+        attach_peers,
+        restore_peers,
+        bind_peers,
+        lose_peers,
+        disconnect_peers,
+        open_tunnels,
+        close_tunnels,
+        ready_for_handshake,
+        view_peers,
+        revoke_peer,
+        revoke_tunnel,
+        upsert_connection_logs
+    ]
+);
+extension_sql_file!(
+    "../../sql/roles.sql",
+    name = "roles",
+    requires = ["authenticate", "function_comments", "lookups", "view_comments"]
+);
+extension_sql_file!("../../sql/function_settings.sql", name = "function_settings", finalize);

@@ -1,19 +1,19 @@
-//! What an operator may set, all under the prefix `tailnet`.
+//! The settings of an operator. All have the prefix `tailnet`.
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-/// 8,192 partners with nodes of 1 KiB are 8 MiB of payloads: some hundred milliseconds under the lock.
+/// 8,192 partners with nodes of 1 KiB are 8 MiB of payloads, which take some hundred milliseconds under the lock.
 static VIEW_PARTNERS: GucSetting<i32> = GucSetting::<i32>::new(8_192);
 
-/// A day: a laptop that was closed overnight comes back to its tunnels.
+/// A day, so that a laptop that was closed overnight still has its tunnels.
 static LOST_PEER_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(24 * 60 * 60);
 
-/// Makes the settings known to Postgres, when the library is loaded.
+/// Makes the settings known to Postgres. Called when the library is loaded.
 pub fn define() {
     GucRegistry::define_int_guc(
         c"tailnet.view_partners",
-        c"Most tunnel partners that one call sends in views.",
-        c"Larger views come in pages. A call holds its networks' locks until it ends.",
+        c"The most tunnel partners that one call sends in views.",
+        c"A larger view is sent in pages. A call holds the locks of its networks until it ends.",
         &VIEW_PARTNERS,
         1,
         65_536,
@@ -23,7 +23,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"tailnet.lost_peer_retention",
         c"How long a lost peer and the tunnels that it opened are kept.",
-        c"Then they are removed, and its partners see DISCONNECTED.",
+        c"Then they are removed, and the peer's partners see DISCONNECTED.",
         &LOST_PEER_RETENTION,
         60,
         i32::MAX,
@@ -32,7 +32,7 @@ pub fn define() {
     );
 }
 
-/// Most tunnel partners that one call sends in views, shared by its sessions.
+/// The most tunnel partners that one call sends in views. The sessions of the call share them.
 pub fn view_partners() -> usize {
     usize::try_from(VIEW_PARTNERS.get()).expect("Postgres keeps the setting positive")
 }

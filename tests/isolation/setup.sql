@@ -1,4 +1,5 @@
--- What the specs start from, and short words for what they say. A spec cannot hold braces, hence the functions.
+-- All specs start with this: functions with short names for what the specs need often. A spec cannot contain braces, so the
+-- functions make arrays and JSON.
 
 CREATE FUNCTION id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE
     AS $$ SELECT ('00000000-0000-4000-8000-0000000000' || name)::uuid $$;
@@ -7,7 +8,7 @@ CREATE FUNCTION ids(VARIADIC names text[]) RETURNS uuid[] LANGUAGE sql IMMUTABLE
 CREATE FUNCTION node(key text) RETURNS text LANGUAGE sql IMMUTABLE
     AS $$ SELECT json_build_object('key', key)::text $$;
 
--- Connections of a1, numbered in the order of the keys of their rows.
+-- Connections of agent a1, numbered in the order of the keys of their rows.
 CREATE FUNCTION nth(n integer) RETURNS uuid LANGUAGE sql AS $$
     SELECT connection FROM generate_series(1, 9) i, md5(i::text) m, CAST(m AS uuid) connection
     ORDER BY tailnet_private.connection_key(connection, NULL, 'a1') OFFSET n - 1 LIMIT 1
@@ -19,7 +20,7 @@ CREATE FUNCTION ended(n integer) RETURNS json LANGUAGE sql AS $$
     SELECT json_build_object('agent_id', id('a1'), 'connection_id', nth(n), 'type', 'ssh', 'disconnect_time', timestamptz '2026-01-02')
 $$;
 
--- Coordinators have fixed registrations here, so that their channels can be named in what is expected.
+-- The coordinators have fixed registrations, so that the expected output can contain the names of their channels.
 CREATE FUNCTION reg(coordinator text) RETURNS uuid LANGUAGE sql IMMUTABLE
     AS $$ SELECT id('f' || translate(coordinator, 'xyz', '123')) $$;
 CREATE FUNCTION hear(coordinator text) RETURNS void LANGUAGE plpgsql
@@ -39,7 +40,7 @@ CREATE PROCEDURE stop() LANGUAGE sql AS $$
         tailnet_private.restoration, tailnet_private.peers, tailnet_private.tunnels, tailnet_private.agent_connections, tailnet_private.connection_logs;
 $$;
 
--- Waits, up to a deadline, until a query has a row.
+-- Waits until a query returns a row, at most 30 s.
 CREATE PROCEDURE wait_for(query text) LANGUAGE plpgsql AS $$
 DECLARE
     found boolean;

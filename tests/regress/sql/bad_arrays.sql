@@ -1,4 +1,4 @@
--- Batches that are refused whole, with an error that names the fault; nothing is done.
+-- Batches that are refused as a whole, with an error that says why. Nothing of them is done.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
@@ -29,7 +29,7 @@ SELECT tailnet.ready_for_handshake(:'x', ARRAY[:a1], '{}', ARRAY[:c1]);
 SELECT tailnet.view_peers(:'x', ARRAY[:a1], '{1}', '{}');
 SELECT tailnet.view_peers(:'x', ARRAY[:a1], '{1}', NULL);
 
--- A change must see what was committed while it waited.
+-- A change must see what was committed while it waited, so higher isolation levels are refused.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
 ROLLBACK;
@@ -37,14 +37,14 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT tailnet.revoke_peer(:a1);
 ROLLBACK;
 
--- What is rolled back is told to nobody.
+-- Nobody is told of a change that is rolled back.
 BEGIN;
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
 ROLLBACK;
 SELECT pg_temp.told('x');
 SELECT count(*) FROM tailnet.peers;
 
--- The locks are bounded in time, for the transaction only, and never loosened.
+-- The extension sets timeouts for the locks until the transaction ends, and never makes a timeout longer.
 BEGIN;
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
 SHOW lock_timeout;

@@ -1,8 +1,9 @@
--- The two queries that people ask of the connection log stay index-driven: neither reads the whole table.
+-- The two usual queries of the connection log use an index. Neither reads the whole table.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
--- 50,000 connections of 100 agents over a year, in the order of time. The log knows agents that are gone, so any id does.
+-- 50,000 connections of 100 agents over a year, in the order of time. The log keeps agents that no longer exist, so any id
+-- may be an agent.
 INSERT INTO tailnet_private.connection_logs (network_id, connection_id, agent_id, agent_name, type, user_agent, connect_time)
 SELECT (SELECT id FROM tailnet_private.networks WHERE name = 'n1'), md5('connection ' || n)::uuid,
        md5('agent ' || n * 7919 % 100)::uuid, 'main', 'ssh', 'OpenSSH_9.6p1 Ubuntu-3ubuntu13.5',
@@ -18,7 +19,7 @@ WHERE agent_id = md5('agent 7')::uuid ORDER BY started_at DESC LIMIT 100;
 -- The connections of a day
 EXPLAIN (COSTS OFF) SELECT * FROM tailnet.connection_logs
 WHERE started_at >= '2025-06-01 00:00Z' AND started_at < '2025-06-02 00:00Z' ORDER BY started_at;
--- ... and they find what is there.
+-- ... and their results are right.
 SELECT count(*) FROM tailnet.connection_logs
 WHERE started_at >= '2025-06-01 00:00Z' AND started_at < '2025-06-02 00:00Z';
 SELECT count(*), max(started_at) - min(started_at) AS span FROM (
@@ -26,7 +27,7 @@ SELECT count(*), max(started_at) - min(started_at) AS span FROM (
     WHERE agent_id = md5('agent 7')::uuid ORDER BY started_at DESC LIMIT 100) last;
 RESET ROLE;
 
--- So is dropping old ones.
+-- Deleting old connections uses an index too.
 EXPLAIN (COSTS OFF) DELETE FROM tailnet_private.connection_logs WHERE started_at < '2025-02-01 00:00Z';
 SELECT tailnet.drop_connection_logs('2025-02-01 00:00Z') AS dropped;
 TRUNCATE tailnet_private.connection_logs;

@@ -1,4 +1,4 @@
--- B63, B65: events of connections, merged whatever their order.
+-- Events of connections are merged, whatever their order (behaviours B63 and B65).
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
@@ -17,21 +17,21 @@ SELECT pg_temp.event(:a1, format('{"connection_id":"%s","workspace_id":"%s","wor
     pg_temp.event(:a1, format('{"connection_id":"%s","workspace_id":"%s","code":3,"disconnect_time":"2026-01-01T11:00:00Z","disconnect_reason":"idle"}', :'k1', :'w1')) AS gone,
     pg_temp.event(:a1, format('{"connection_id":"%s","workspace_id":"%s","code":0,"disconnect_time":"2026-01-01T11:30:00Z","disconnect_reason":"late"}', :'k1', :'w1')) AS late \gset
 
--- Connect, then disconnect twice; the first one counts.
+-- A connect, then two disconnects: the first disconnect counts.
 SET ROLE tailnet_writer;
 SELECT tailnet.upsert_connection_logs(json_build_array(:'connect'::json));
 RESET ROLE;
 SELECT * FROM pg_temp.shown();
 SELECT tailnet.upsert_connection_logs(json_build_array(:'late'::json)), tailnet.upsert_connection_logs(json_build_array(:'gone'::json));
 SELECT * FROM pg_temp.shown();
--- The other way round, in one batch, and again.
+-- The same events in another order, in one batch, and repeated.
 TRUNCATE tailnet_private.connection_logs;
 SELECT tailnet.upsert_connection_logs(json_build_array(:'gone'::json, :'connect'::json, :'late'::json, :'gone'::json));
 SELECT * FROM pg_temp.shown();
 SELECT tailnet.upsert_connection_logs(json_build_array(:'late'::json, :'connect'::json));
 SELECT * FROM pg_temp.shown();
 
--- Absent connection ids never merge; the id of the event makes its repeat harmless.
+-- Events without a connection id are never merged. A repeated event with the same id makes no second row.
 TRUNCATE tailnet_private.connection_logs;
 SELECT tailnet.upsert_connection_logs(json_build_array(e, e)), tailnet.upsert_connection_logs(json_build_array(e))
 FROM pg_temp.event(:a1, '{"type":"workspace_app","slug_or_port":"ide","code":200,"connect_time":"2026-01-01T10:00:00Z"}') e;
@@ -39,7 +39,7 @@ SELECT tailnet.upsert_connection_logs(json_build_array(e, e)), tailnet.upsert_co
 FROM pg_temp.event(:a1, '{"id":"00000000-0000-4000-8000-000000000c99","type":"port_forwarding","slug_or_port":"8080","connect_time":"2026-01-01T12:00:00Z"}') e;
 SELECT * FROM pg_temp.shown();
 
--- A batch of which some rows are there: all of it counts, and each connection is one row.
+-- Some connections of a batch have a row already: all events count, and each connection has one row.
 TRUNCATE tailnet_private.connection_logs;
 CREATE FUNCTION pg_temp.batch(agent uuid, owner text, VARIADIC numbers int[]) RETURNS json LANGUAGE sql AS $$
     SELECT json_agg(pg_temp.event(agent, format(
@@ -53,7 +53,7 @@ SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'eve', 1001, 1002, 1003
     tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'bob', 1000, 1003, 1004, 1002)) AS some,
     tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'fay', 1000, 1003, 1004, 1002)) AS again;
 SELECT * FROM pg_temp.owners();
--- ... which stays whole in a transaction that goes on, and in one that takes it back.
+-- ... also in a longer transaction, and after a part of it is rolled back.
 BEGIN;
 SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'ann', 1005, 1004));
 SAVEPOINT before;
@@ -62,7 +62,7 @@ SELECT * FROM pg_temp.owners();
 ROLLBACK TO before;
 SELECT * FROM pg_temp.owners();
 ROLLBACK;
--- ... and when what fails is no row that is there: nothing of the batch is written, and the session goes on.
+-- ... and when a write fails for another reason: nothing of the batch is written, and the database session goes on.
 \set VERBOSITY terse
 ALTER TABLE tailnet_private.connection_logs ADD CONSTRAINT sober CHECK (owner <> 'dan');
 SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007)), tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'dan', 1008));
@@ -73,13 +73,14 @@ ALTER TABLE tailnet_private.connection_logs DROP CONSTRAINT sober;
 \set VERBOSITY default
 SELECT tailnet.upsert_connection_logs(pg_temp.batch(:a1, 'cid', 1007)), count(*) FROM tailnet.connection_logs;
 
--- Another workspace or agent name is another connection; absent ones are a value like any other.
+-- Another workspace or agent name makes another connection. An absent one is a value like any other.
 TRUNCATE tailnet_private.connection_logs;
 SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a1, format(
     '{"connection_id":"%s","workspace_id":%s,"agent_name":%s,"connect_time":"2026-01-01T10:00:00Z"}', :'k1', w, n))))
 FROM unnest(ARRAY['null', '"' || :'w1' || '"']) w, unnest(ARRAY['null', '"other"']) n, generate_series(1, 2);
 SELECT agent_name, workspace_id IS NULL AS absent FROM tailnet.connection_logs ORDER BY 1, 2;
--- ... in any writing: no workspace and the nil one, no name and an empty one, are the same; a backslash is a letter.
+-- ... An absent workspace and the nil uuid are the same, as are an absent name and an empty one. A backslash is a character
+-- like any other.
 TRUNCATE tailnet_private.connection_logs;
 UPDATE tailnet_private.identities SET name = NULL WHERE id = :a2;
 SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a2, format(
@@ -88,26 +89,26 @@ SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a2, format(
     '{"connection_id":"%s","agent_name":"\\\\x00","connect_time":"2026-01-01T10:00:00Z"}', :'k1')))) AS backslash
 FROM unnest(ARRAY['null', '"00000000-0000-0000-0000-000000000000"']) w, unnest(ARRAY['null', '""']) n;
 SELECT count(*) FROM tailnet.connection_logs;
--- Nobody can write a second row of a connection.
+-- A second row of the same connection cannot be written, not even with INSERT.
 INSERT INTO tailnet_private.connection_logs (network_id, connection_id, agent_id, type, connect_time)
 SELECT network_id, connection_id, agent_id, type, connect_time FROM tailnet_private.connection_logs WHERE agent_name IS NULL OR agent_name = '';
 TRUNCATE tailnet_private.connection_logs;
 SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(:a1, format(
     '{"connection_id":"%s","workspace_id":%s,"agent_name":%s,"connect_time":"2026-01-01T10:00:00Z"}', :'k1', w, n))))
 FROM unnest(ARRAY['null', '"' || :'w1' || '"']) w, unnest(ARRAY['null', '"other"']) n;
--- Under the id of another agent's connection nothing is changed.
+-- An agent cannot change the connection of another agent, even if it knows its connection id.
 SELECT tailnet.upsert_connection_logs(json_build_array(pg_temp.event(:a2, format(
     '{"connection_id":"%s","agent_name":"a1","connect_time":"2026-01-01T10:00:00Z","owner":"mallory"}', :'k1'))));
 SELECT count(*) FROM tailnet.connection_logs WHERE owner = 'mallory';
 
--- ... nor in one batch; it is then that of the smaller agent id.
+-- ... not even in the same batch. The connection is then that of the smaller agent id.
 SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(a, format(
     '{"connection_id":"00000000-0000-4000-8000-000000000d02","agent_name":"a1","connect_time":"2026-01-01T10:00:00Z","owner":"%s"}', o))))
 FROM (VALUES (:a2, 'alice'), (:a1, 'bob'), (:a1, 'carol')) v(a, o);
 SELECT agent_id, owner FROM tailnet.connection_logs WHERE connection_id = '00000000-0000-4000-8000-000000000d02';
 DELETE FROM tailnet_private.connection_logs WHERE connection_id = '00000000-0000-4000-8000-000000000d02';
 
--- A connection ends after its agent is gone, and no other begins.
+-- A connection may end after its agent is deleted. A new one of that agent cannot begin.
 SELECT tailnet.create_peer('n1', 'agent', 'gone', :nobody) \g /dev/null
 SELECT pg_temp.event(:nobody, '{"connection_id":"00000000-0000-4000-8000-000000000d03","agent_name":"gone","connect_time":"2026-01-01T12:00:00Z"}') AS begin,
     pg_temp.event(:nobody, '{"connection_id":"00000000-0000-4000-8000-000000000d03","agent_name":"gone","disconnect_time":"2026-01-01T13:00:00Z"}') AS end,
@@ -119,7 +120,7 @@ SELECT tailnet.upsert_connection_logs(json_build_array(:'begin'::json, :'other':
 SELECT connect_time < disconnect_time AS ended FROM tailnet.connection_logs WHERE agent_name = 'gone';
 DELETE FROM tailnet_private.connection_logs WHERE agent_name = 'gone';
 
--- Times mean what Postgres says, in whatever form: here some forms, and days over centuries.
+-- A time in any form means what it means in Postgres. Tested with several forms, and with days over centuries.
 CREATE FUNCTION pg_temp.times(VARIADIC times text[]) RETURNS integer LANGUAGE sql AS $$
     SELECT tailnet.upsert_connection_logs(json_agg(pg_temp.event(id, json_build_object('user_agent', t, 'connect_time', t)::text)))
     FROM unnest(times) t, tailnet_private.identities WHERE name = 'a1'
@@ -137,13 +138,13 @@ SELECT pg_temp.times('2026-01-01T25:00:00Z');
 SELECT pg_temp.times('2026-01-01T00:00:0:Z');
 DELETE FROM tailnet_private.connection_logs WHERE user_agent IS NOT NULL;
 
--- The row outlives the name; dropping is by time.
+-- A row keeps the name that the agent had. Old rows are dropped by time.
 UPDATE tailnet_private.identities SET name = 'renamed' WHERE id = :a1;
 SELECT DISTINCT agent_name, network FROM tailnet.connection_logs ORDER BY 1;
 SELECT tailnet.drop_connection_logs('2026-01-01 10:00Z'), tailnet.drop_connection_logs('2026-01-01 10:00:01Z') AS later;
 SELECT tailnet.drop_connection_logs(NULL);
 
--- What is refused: with the place of the event, and nothing of the batch is written.
+-- Calls that are refused: the error has the place of the event, and nothing of the batch is written.
 SELECT tailnet.upsert_connection_logs(NULL);
 SELECT tailnet.upsert_connection_logs('{}');
 SELECT tailnet.upsert_connection_logs('[1]');

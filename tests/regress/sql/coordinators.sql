@@ -1,4 +1,4 @@
--- Registration, heartbeats, expiry, closing.
+-- Coordinators register, send heartbeats, are expired, and close.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
@@ -7,7 +7,7 @@ SELECT name, peers, heartbeat_at = registered_at AS fresh FROM tailnet.coordinat
 SELECT tailnet.register_coordinator(NULL, 'x');
 SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', NULL);
 
--- A new registration ends the earlier one, and keeps the peers.
+-- A new registration ends the earlier one. The peers stay.
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :c1], '{1,2}'), tailnet.bind_peers(:'x', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}']);
 SELECT pg_temp.coordinator('x', '00000000-0000-4000-8000-000000000001') AS x2 \gset
 SELECT tailnet.heartbeat_coordinator(:'x', true);
@@ -17,7 +17,7 @@ SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY name;
 SELECT tailnet.heartbeat_coordinator(NULL, true);
 SELECT tailnet.heartbeat_coordinator(:nobody, true);
 
--- Nobody is expired while he beats, nor by one whose own beats were late.
+-- A coordinator that sends heartbeats is not expired. A coordinator whose own heartbeats were late expires nobody.
 SELECT tailnet.open_tunnels(:'x2', ARRAY[:c1], '{2}', ARRAY[:a1]), tailnet.attach_peers(:'y', ARRAY[:b1], '{3}'),
     tailnet.open_tunnels(:'y', ARRAY[:b1], '{3}', ARRAY[:a1]);
 SELECT tailnet.heartbeat_coordinator(:'y', true);
@@ -26,7 +26,8 @@ SELECT tailnet.heartbeat_coordinator(:'y', true) AS late_itself;
 SELECT tailnet.heartbeat_coordinator(:'y', true) AS on_time_too_short;
 SELECT pg_temp.told('y') \g /dev/null
 
--- One that was on time expires the silent one, once; its peers are lost, its calls are refused.
+-- A coordinator that was on time expires the one that sent no heartbeat, once. The peers of the expired one are lost, and
+-- its calls are refused.
 UPDATE tailnet_private.coordinators SET on_time_since = on_time_since - interval '7 s' WHERE name = 'y';
 SELECT tailnet.heartbeat_coordinator(:'y', true) AS expired, tailnet.heartbeat_coordinator(:'y', true) AS again;
 SELECT pg_temp.told('y');
@@ -34,13 +35,13 @@ SELECT name, coordinator, status FROM tailnet.peers ORDER BY name;
 SELECT name FROM tailnet.coordinators;
 SELECT tailnet.lose_peers(:'x2', ARRAY[:a1], '{1}');
 
--- Back again under the same id: the peer is restored.
+-- The expired coordinator registers again under the same id, and restores its peer.
 SELECT pg_temp.coordinator('x', '00000000-0000-4000-8000-000000000001') AS x3 \gset
 SELECT tailnet.restore_peers(:'x3', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}'], '{}', '{}');
 SELECT pg_temp.told('y');
 SELECT name, coordinator, status FROM tailnet.peers WHERE name = 'a1';
 
--- A graceful close: all its peers are lost in one call.
+-- A coordinator closes: all its peers are lost in one call.
 SELECT tailnet.close_coordinator(:'x3');
 SELECT pg_temp.told('y');
 SELECT name FROM tailnet.coordinators;

@@ -1,4 +1,4 @@
--- Batch lookups.
+-- The batch lookups of tunnel partners.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup

@@ -1,4 +1,5 @@
--- Peers that stay lost are removed with the tunnels that they opened; younger ones and those of live peers are kept.
+-- Peers that stay lost are removed with the tunnels that they opened. Peers that were lost lately and tunnels of live peers
+-- stay.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
@@ -12,7 +13,7 @@ SELECT tailnet.lose_peers(:'x', ARRAY[:a1, :a2, :b1], '{1,2,3}');
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 SELECT name, lost_at IS NOT NULL AS lost FROM tailnet_private.peers JOIN tailnet.identities ON peer_id = id ORDER BY name;
 
--- All tunnels are old, and so are two of the lost peers; the third is younger than a day.
+-- All tunnels are old. Two peers were lost more than a day ago, the third one less than a day ago.
 UPDATE tailnet_private.tunnels SET created_at = created_at - interval '2 days';
 UPDATE tailnet_private.peers SET updated_at = updated_at - interval '2 days';
 UPDATE tailnet_private.peers SET lost_at = lost_at - CASE WHEN id = :a1 THEN interval '23 h' ELSE interval '25 h' END;
@@ -24,7 +25,7 @@ SELECT name, coordinator, status FROM tailnet.peers ORDER BY name;
 SELECT src_name, dst_name FROM tailnet.tunnels;
 SELECT pg_temp.told('y');
 
--- Who comes back is not lost any more; who stays is kept for as long as the operator says.
+-- A peer that comes back is no longer lost. A peer that stays lost is kept for as long as the operator has set.
 SELECT tailnet.attach_peers(:'x', ARRAY[:b1], '{6}');
 SELECT lost_at FROM tailnet_private.peers WHERE id = :b1;
 SET tailnet.lost_peer_retention = '2d';

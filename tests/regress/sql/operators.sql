@@ -1,4 +1,4 @@
--- What operators call, and what it refuses.
+-- The functions of operators, and which calls they refuse.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
@@ -9,7 +9,7 @@ SELECT tailnet.create_network('n3');
 SELECT tailnet.create_network('');
 SELECT tailnet.create_network(NULL);
 
--- Peers: the token is shown once, and only its hash is stored.
+-- Peers. The token is shown once, and only its hash is stored.
 SELECT peer_id = '00000000-0000-4000-8000-000000000011' AS same_id, token ~ '^tnp_[A-Za-z0-9_-]{43}$' AS well_formed, token
 FROM tailnet.create_peer('n3', 'agent', 'made', '00000000-0000-4000-8000-000000000011') \gset
 SELECT :'same_id' AS same_id, :'well_formed' AS well_formed;
@@ -36,7 +36,7 @@ SELECT tailnet.revoke_tunnel(:c2, :a2), tailnet.revoke_tunnel(:c2, :a2) AS again
 SELECT tailnet.revoke_tunnel(:c2, :nobody);
 SELECT tailnet.revoke_tunnel(:c2, NULL);
 
--- A grant that is taken back closes its tunnel, for both ends, but not where clients need none.
+-- When a grant is taken back, its tunnel is closed and both ends are told; but not in a network where clients need no grants.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1], '{1}'), tailnet.attach_peers(:'y', ARRAY[:a1], '{2}') \g /dev/null
 SELECT tailnet.open_tunnels(:'x', ARRAY[:c1], '{1}', ARRAY[:a1]);
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
@@ -54,7 +54,7 @@ SELECT ordinal, session FROM tailnet.authenticate(ARRAY[sha256(:'token'), sha256
 SELECT tailnet.rotate_token(:nobody);
 SELECT tailnet.rotate_token(NULL);
 
--- Revocation: the token fails, the live session ends, partners see it gone.
+-- Revocation: the token is refused, the live session ends, and partners see the peer disconnected.
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 SELECT tailnet.revoke_peer(:a1), tailnet.revoke_peer(:a1) AS again;
 SELECT pg_temp.told('x') AS x;

@@ -1,9 +1,9 @@
--- Who may do what, and what everything is for.
+-- What each role may do, and that every object has a comment.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
 
--- The proxy's role calls its functions, and reads and writes nothing.
+-- The role of proxies may call its functions, and may not use tables or views.
 SET ROLE tailnet_proxy;
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
 SELECT * FROM tailnet.peers;
@@ -19,7 +19,7 @@ SELECT tailnet.revoke_peer(:a1);
 SELECT tailnet_private.new_token();
 RESET ROLE;
 
--- The reader's role reads the views, and no secret.
+-- The role of readers may read the views, and no secret.
 SET ROLE tailnet_reader;
 SELECT name, coordinator FROM tailnet.peers;
 SELECT count(*) FROM tailnet.identities;
@@ -30,15 +30,15 @@ SELECT tailnet.authenticate('{}');
 DELETE FROM tailnet.networks;
 RESET ROLE;
 
--- Every function runs with pinned settings, and none is open to all.
+-- Every function runs with pinned settings, and PUBLIC may call none.
 SELECT p.oid::regprocedure AS not_pinned FROM pg_proc p
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
-  AND p.proname <> 'connection_key' -- C, and looks at nothing but its arguments
+  AND p.proname <> 'connection_key' -- it is written in C, and uses only its arguments
   AND NOT (p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}')));
 SELECT p.oid::regprocedure AS open_to_all FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND a.grantee = 0;
 
--- Every object says what it is for.
+-- Every object has a comment.
 SELECT c.oid::regclass AS relation, a.attname AS without_comment
 FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind <> 'S'
 WHERE c.relnamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND c.relkind IN ('r', 'v', 'S')

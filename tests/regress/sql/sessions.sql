@@ -1,4 +1,4 @@
--- Authentication, attaching, fencing, losing, disconnecting, restoring.
+-- Sessions: tokens are checked, sessions are attached, replaced by newer ones, lost, disconnected, and restored.
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
@@ -10,18 +10,18 @@ JOIN tailnet.identities i USING (peer_id) ORDER BY ordinal;
 SELECT * FROM tailnet.authenticate('{}');
 SELECT * FROM tailnet.authenticate(NULL);
 
--- Attaching tells the caller the view; unknown peers are left out.
+-- When a session is attached, its coordinator is told its view. Unknown peers are left out.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :nobody], '{10,10}');
 SELECT pg_temp.told('x');
 SELECT name, coordinator, status, node FROM tailnet.peers;
 SELECT tailnet.attach_peers(:'x', '{}', '{}');
 
--- A key twice in a batch: the newer session wins.
+-- A batch with two sessions of a peer: the newer one counts.
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :a1], '{12,11}');
 SELECT session FROM tailnet_private.peers WHERE id = :a1;
 SELECT pg_temp.told('x') \g /dev/null
 
--- Takeover: the older session is told, its late writes have no effect, partners see no LOST in between.
+-- A newer session takes over: the older one is told, its later writes have no effect, and partners see no LOST in between.
 SELECT tailnet.open_tunnels(:'x', ARRAY[:c1], '{10}', ARRAY[:a1]), tailnet.bind_peers(:'x', ARRAY[:a1], '{12}', ARRAY['{"key":"k"}']);
 SELECT pg_temp.told('x') \g /dev/null
 SELECT tailnet.attach_peers(:'y', ARRAY[:a1], '{13}');
@@ -32,16 +32,16 @@ SELECT tailnet.bind_peers(:'x', ARRAY[:a1], '{12}', ARRAY['{"key":"late"}']) AS 
 SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY name;
 SELECT pg_temp.told('x');
 
--- An older session that comes late is told that it is superseded itself.
+-- An older session that comes after the newer one is told that it is superseded.
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{12}');
 SELECT pg_temp.told('x');
 SELECT pg_temp.told('y');
 
--- The same number twice (a primary that lost its last seconds): who stands, stands.
+-- The same number twice, as after a primary lost its last seconds: the session that is attached stays.
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{13}');
 SELECT pg_temp.told('x');
 
--- Lost: partners are told, once; the tunnels stay; a closing word still counts.
+-- A session is lost: partners are told once, the tunnels stay, and the session may still close them.
 SELECT tailnet.lose_peers(:'y', ARRAY[:a1, :a1], '{13,13}'), tailnet.lose_peers(:'y', ARRAY[:a1], '{13}') AS again;
 SELECT pg_temp.told('x');
 SELECT tailnet.bind_peers(:'y', ARRAY[:a1], '{13}', ARRAY['{"key":"dead"}']);
@@ -51,13 +51,13 @@ SELECT count(*) AS tunnels FROM tailnet.tunnels;
 SELECT tailnet.close_tunnels(:'x', ARRAY[:c1], '{10}', ARRAY[:a1]);
 SELECT count(*) AS tunnels FROM tailnet.tunnels;
 
--- A session that ends before it attached ends the one before it with it.
+-- A session that ends before it was attached also ends the earlier session.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1], '{20}');
 SELECT tailnet.lose_peers(:'x', ARRAY[:c1], '{21}');
 SELECT coordinator_id, session FROM tailnet_private.peers WHERE id = :c1;
 SELECT pg_temp.told('x');
 
--- Disconnected: the binding and the tunnels that it opened are gone, those to it stay.
+-- A session is disconnected: its binding and the tunnels that the peer opened are deleted, tunnels to the peer stay.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :b1], '{30,31}'), tailnet.attach_peers(:'y', ARRAY[:a1], '{32}'),
     tailnet.bind_peers(:'x', ARRAY[:c1, :b1], '{30,31}', ARRAY['{"key":"c"}', '{"key":"b"}']),
     tailnet.bind_peers(:'y', ARRAY[:a1], '{32}', ARRAY['{"key":"a"}']);
@@ -69,7 +69,7 @@ SELECT pg_temp.told('y');
 SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
 SELECT name FROM tailnet.peers ORDER BY 1;
 
--- A goodbye that comes after the session was lost counts, unless a newer one stands.
+-- A goodbye that comes after the session was lost counts, unless the peer has a newer session.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1, :c2], '{36,36}'), tailnet.bind_peers(:'x', ARRAY[:c1], '{36}', ARRAY['{"key":"c"}']),
     tailnet.open_tunnels(:'x', ARRAY[:c1], '{36}', ARRAY[:a1]);
 SELECT tailnet.lose_peers(:'x', ARRAY[:c1, :c2], '{36,36}');
@@ -81,18 +81,18 @@ SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
 SELECT name, coordinator, status FROM tailnet.peers ORDER BY 1;
 SELECT pg_temp.told('x') \g /dev/null
 
--- Restoring into empty tables: sessions, nodes and own tunnels; what is not allowed any more is left out silently.
+-- Sessions, nodes and tunnels are restored into empty tables. Tunnels that are no longer allowed are left out silently.
 TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
 SELECT tailnet.restore_peers(:'x', ARRAY[:b1, :c1], '{31,40}', ARRAY['{"key":"b"}', NULL],
     ARRAY[:b1, :c1, :c1, :a2], ARRAY[:c1, :a1, :a2, :a1]);
 SELECT pg_temp.told('x');
 SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
 SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY 1;
--- Twice is once.
+-- Restoring a second time changes nothing.
 SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"b"}'], ARRAY[:b1], ARRAY[:c1]);
 SELECT pg_temp.told('x');
 
--- A crash does not make an older session the newest again, whatever it would restore.
+-- After a crash an older session cannot be restored, because a newer one was attached before the crash.
 SELECT tailnet.attach_peers(:'y', ARRAY[:b1], '{50}');
 SELECT pg_temp.told('x') \g /dev/null
 TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
@@ -100,8 +100,8 @@ SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"old"}'], A
 SELECT pg_temp.told('x');
 SELECT name FROM tailnet.peers;
 
--- A crash may have made the tables forget the newest session too. Its goodbye ends whoever was restored instead of it, and
--- nobody comes after it.
+-- A crash may also have lost the number of the newest session. The goodbye of that session still ends an earlier session
+-- that was restored instead, and no earlier session can be restored afterwards.
 UPDATE tailnet_private.identities SET session = 31 WHERE id IN (:b1, :a1);
 SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"old"}'], ARRAY[:b1], ARRAY[:c1]);
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null

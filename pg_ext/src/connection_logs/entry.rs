@@ -1,4 +1,4 @@
-//! What a batch says of connections: events read from JSON, checked, and merged to one entry for each connection.
+//! Entries: events of connections, read from JSON, checked, and merged to one for each connection.
 
 use std::fmt;
 
@@ -10,26 +10,24 @@ use sha2::{Digest, Sha256};
 use tailnet_wire::{ConnectionEvent, Object};
 use uuid::Uuid;
 
-use crate::{
-    error::Error,
-    literal::{Inet, Time},
-};
+use crate::{connection_logs::literal::Time, error::Error, pg::input::Inet};
 
-/// An event of a connection, or all that a batch says of one.
+/// An event of a connection, or all events of a connection in a batch.
 #[derive(Debug)]
 pub struct Entry {
-    /// Without what has two forms: `workspace_id` is never nil, `agent_name` never empty, `code` never of a disconnect.
+    /// In one form: an absent `workspace_id` is never the nil uuid, an absent `agent_name` is never empty, and `code` is
+    /// never that of a disconnect.
     pub event: ConnectionEvent<Time, Inet>,
     /// The `code` of an event that has a disconnect.
     pub disconnect_code: Option<i32>,
-    /// Where the event, or the first of them, stands in the array; counted from 1.
+    /// The place of the event in the array, counted from 1; of merged events that of the first one.
     pub place: i32,
 }
 
 /// Reads a JSON array of events.
 ///
 /// # Errors
-/// When one is malformed; it is named by its place.
+/// When an event is malformed. The error has the place of the event.
 pub fn parse(text: &str) -> Result<Vec<Entry>, Error> {
     let Array(events) = serde_json::from_str(text).map_err(Error::Events)?;
     events.into_iter().zip(1..).map(|(event, place)| Entry::new(event, place)).collect()
@@ -63,7 +61,7 @@ pub fn merge(entries: Vec<Entry>) -> Vec<(Uuid, Entry)> {
 }
 
 impl Entry {
-    /// Refuses what no event can be, and gives one form to what has two.
+    /// Checks an event, and writes absent values in one form.
     fn new(mut event: ConnectionEvent<Time, Inet>, place: i32) -> Result<Self, Error> {
         event.check().map_err(|error| Error::ConnectionEvent { place, error })?;
         if [event.connect_time, event.disconnect_time].into_iter().flatten().any(Time::is_infinite) {
@@ -83,8 +81,8 @@ impl Entry {
         }
     }
 
-    /// Merges another entry of the same connection into it, as the UPDATE of the table does: the least of everything, and
-    /// the first disconnect with what belongs to it.
+    /// Merges another entry of the same connection into this one, as the UPDATE of the table does. The smaller value of each
+    /// field stays, and the earlier disconnect with its code and reason.
     fn merge(&mut self, other: Self) {
         let ends_first = other.end().is_some_and(|end| self.end().is_none_or(|own| end < own));
         let (own, other, disconnect_code, place) = (&mut self.event, other.event, other.disconnect_code, other.place);
@@ -122,7 +120,7 @@ fn least<T: Ord>(own: &mut Option<T>, other: Option<T>) {
     }
 }
 
-/// Events, read so that an error names the event.
+/// An array of events. An error that is found while it is read names the event.
 struct Array(Vec<ConnectionEvent<Time, Inet>>);
 
 impl<'de> Deserialize<'de> for Array {

@@ -1,8 +1,8 @@
 //! SPI statements with kept plans.
 //!
-//! The planner goes by how large a table is when it plans. A plan from when the tables were as good as empty (after a
-//! crash, or when a fleet has left) reads whole indexes, which cost nothing then; kept for the life of a backend, it would
-//! make each change cost what the tables hold. So the first plans are not kept, and the later ones for a time.
+//! The planner looks at the size of a table when it plans. After a crash, or when all peers have left, the tables are
+//! nearly empty, and a plan may read whole indexes. If a backend kept that plan for its life, each change would later cost
+//! as much as the tables hold. So the first plans of a statement are not kept, and later ones are kept for some seconds.
 
 use std::{
     cell::RefCell,
@@ -16,12 +16,15 @@ use pgrx::{
     spi::{OwnedPreparedStatement, Spi, SpiHeapTupleData, SpiTupleTable},
 };
 
-use crate::{array::from_pg, error::Error, relation::Named};
+use crate::{
+    error::Error,
+    pg::{named_relation::NamedRelation, uuids::from_pg},
+};
 
-/// So often a statement is planned for each execution. Planning takes a fraction of a millisecond.
+/// The first executions of a statement, each of which is planned anew. Planning takes a fraction of a millisecond.
 const YOUNG: u64 = 64;
 
-/// A fleet takes seconds to come.
+/// How long a later plan is kept. Thousands of peers that connect at once take seconds, so the tables do not outgrow it.
 const PLAN_LIFE: Duration = Duration::from_secs(10);
 
 thread_local! {
@@ -32,7 +35,7 @@ thread_local! {
 struct Plan {
     statement: OwnedPreparedStatement,
     made: Instant,
-    /// Of this statement, under all its plans.
+    /// Of this statement, with this plan and the ones before.
     executions: u64,
 }
 
@@ -42,41 +45,39 @@ pub fn rows<T>(
     args: &[DatumWithOid<'_>],
     map: impl Fn(&Row<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    execute(None, sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
+    execute(|| (), sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
 }
 
-/// The same for a statement that reads a relation of the caller.
-pub fn rows_from<T>(
-    relation: &impl Named,
+/// The same for a statement that reads a table of the caller.
+pub fn rows_from<R, T>(
+    relation: &NamedRelation<R>,
     sql: &'static str,
     args: &[DatumWithOid<'_>],
     map: impl Fn(&Row<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {
-    execute(Some(relation), sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
+    execute(|| relation.register(), sql, args, |table| table.map(|tuple| map(&Row(tuple))).collect())
 }
 
-/// Runs a statement that returns nothing of interest, and returns how many rows it touched.
+/// Runs a statement whose rows do not matter, and returns their number.
 pub fn run(sql: &'static str, args: &[DatumWithOid<'_>]) -> Result<usize, Error> {
-    execute(None, sql, args, |table| Ok(table.len()))
+    execute(|| (), sql, args, |table| Ok(table.len()))
 }
 
-/// The same for a statement that reads a relation of the caller.
-pub fn run_from(relation: &impl Named, sql: &'static str) -> Result<usize, Error> {
-    execute(Some(relation), sql, &[], |table| Ok(table.len()))
+/// The same for a statement that reads a table of the caller.
+pub fn run_from<R>(relation: &NamedRelation<R>, sql: &'static str) -> Result<usize, Error> {
+    execute(|| relation.register(), sql, &[], |table| Ok(table.len()))
 }
 
-/// Always as a statement that may write: a read-only one would see the snapshot of the calling query, taken before this
-/// transaction waited for its turn.
+/// Always runs it as a statement that may write. A read-only one would use the snapshot of the calling query, which was
+/// taken before this transaction waited for its turn.
 fn execute<T>(
-    relation: Option<&dyn Named>,
+    prepare: impl FnOnce(),
     sql: &'static str,
     args: &[DatumWithOid<'_>],
     read: impl FnOnce(SpiTupleTable<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     Spi::connect_mut(|client| {
-        if let Some(relation) = relation {
-            relation.register();
-        }
+        prepare();
         PLANS.with_borrow_mut(|plans| {
             let executions = plans.get(sql).map_or(0, |plan| plan.executions) + 1;
             let stale = |plan: &Plan| executions <= YOUNG || plan.made.elapsed() > PLAN_LIFE;
@@ -85,9 +86,9 @@ fn execute<T>(
                 let statement = client.prepare_mut(sql, &types)?.keep();
                 plans.insert(sql, Plan { statement, made: Instant::now(), executions });
             }
-            let plan = plans.get_mut(sql).expect("it was just made");
+            let plan = plans.get_mut(sql).expect("it is there now");
             plan.executions = executions;
-            // The kept plan derefs to one of this connection's life.
+            // A kept plan derefs to a plan that lives as long as this connection.
             read(client.update(&*plan.statement, None, args)?)
         })
     })

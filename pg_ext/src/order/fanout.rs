@@ -1,4 +1,4 @@
-//! Events, each to the coordinators that must hear of it, and to no other.
+//! Fan-out: each event goes to the coordinators that must hear of it, and to no other.
 
 use std::{
     cell::Cell,
@@ -9,11 +9,14 @@ use std::{
 use tailnet_wire::{Event, Role, payload};
 use uuid::Uuid;
 
-use crate::{array::uuid_array, error::Error, notify::Channel, statement::rows};
+use crate::{
+    error::Error,
+    pg::{notify::Channel, statement::rows, uuids::uuid_array},
+};
 
-/// The coordinators that hold a connected peer with a tunnel to or from each of these peers; NULL: some are not
-/// connected. Only a peer that opens tunnels is looked up as their source. A subquery is looked up by key whatever the
-/// planner believes of the table; a join may be not.
+/// For each of these peers, the coordinators that hold a connected peer with a tunnel to or from it; NULL for partners that
+/// are not connected. Agents open no tunnels, so only other peers are looked up as the source of one. The subquery reads
+/// the table of peers by its key, whatever the planner believes of the table's size. A join might not.
 const INTERESTED: &str = "
     SELECT DISTINCT q.ord, (SELECT p.coordinator_id FROM tailnet_private.peers p WHERE p.id = t.other)
     FROM unnest($1, $2) WITH ORDINALITY q(id, opens, ord)
@@ -29,14 +32,14 @@ const REGISTRATIONS: &str = "
     JOIN tailnet_private.coordinators c ON c.id = q.id";
 
 thread_local! {
-    /// Tells the messages of a transaction apart, see [`tailnet_wire::payload`].
+    /// The number of the next message, see [`tailnet_wire::payload`].
     static MESSAGE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The events of one transaction, by coordinator. Sent with [`Fanout::send`], in the order in which they were added.
+/// The events of one transaction for each coordinator, in the order in which they were added.
 #[derive(Default)]
 pub struct Fanout {
-    /// As JSON: an event is written once, however many hear it.
+    /// As JSON. An event is written once, however many coordinators hear it.
     events: BTreeMap<Uuid, Vec<Rc<str>>>,
 }
 
@@ -46,7 +49,7 @@ impl Fanout {
         self.add(coordinator, event.to_json().into());
     }
 
-    /// Adds an event about each peer, for the coordinators of its tunnel partners.
+    /// Adds one event about each peer, for the coordinators of its tunnel partners.
     pub fn tell_partners(&mut self, peers: &[(Uuid, Role)], event: impl Fn(Uuid) -> Event) -> Result<(), Error> {
         if peers.is_empty() {
             return Ok(());
@@ -70,7 +73,7 @@ impl Fanout {
         self.events.entry(coordinator).or_default().push(text);
     }
 
-    /// Queues everything for delivery at commit. Coordinators that are gone are left out.
+    /// Queues all events; Postgres delivers them at commit. Coordinators that no longer exist are left out.
     pub fn send(self) -> Result<(), Error> {
         if self.events.is_empty() {
             return Ok(());

@@ -1,21 +1,24 @@
-//! Bindings: peer to node.
+//! Bindings: the node that each peer announced last.
 
 use std::collections::{BTreeMap, HashMap};
 
-use pgrx::{datum::JsonString, pg_sys, prelude::*};
-use tailnet_wire::{Binding, Digest, Event, Node, NodeError, Refusal, SessionId};
+use pgrx::{datum::JsonString, prelude::*};
+use tailnet_wire::{Binding, Digest, Event, Node, NodeError, Refusal, Role, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    array::{self, Array, to_pg},
     error::{Error, raise_error},
-    relation::{Column, Relation, Value},
-    session::sessions,
-    statement::{Row, rows_from},
-    turn::{Identity, Turn},
+    order::turn::Turn,
+    peers::batch::sessions,
+    pg::{
+        arguments::{self, Array},
+        named_relation::{Column, NamedRelation},
+        statement::{Row, rows_from},
+        uuids::to_pg,
+    },
 };
 
-/// Only what changes is written: a node that says the same as before touches nothing and tells nobody.
+/// A node that says the same as the one before writes no row, and nobody is told of it.
 const BIND: &str = "
     UPDATE tailnet_private.peers p SET
         node = q.node, digest = q.digest, status = 'ok', updated_at = pg_catalog.clock_timestamp()
@@ -24,9 +27,13 @@ const BIND: &str = "
       AND (p.status IS DISTINCT FROM 'ok' OR p.digest IS DISTINCT FROM q.digest)
     RETURNING p.id";
 
-/// Of `bindings` in the statement.
-const COLUMNS: [Column; 4] =
-    [(c"id", pg_sys::UUIDOID), (c"session", pg_sys::INT8OID), (c"digest", pg_sys::INT8OID), (c"node", pg_sys::JSONOID)];
+/// The columns of `bindings` in the statement.
+const COLUMNS: &[Column<(SessionId, (Digest, Node))>] = &[
+    Column::uuid(c"id", |(session, _)| Some(&session.peer)),
+    Column::int8(c"session", |(session, _)| Some(session.number)),
+    Column::int8(c"digest", |(_, (digest, _))| Some(digest.0)),
+    Column::json(c"node", |(_, (_, node))| Some(node.as_str())),
+];
 
 #[pg_extern]
 fn bind_peers(
@@ -37,8 +44,8 @@ fn bind_peers(
 ) -> i32 {
     raise_error(|| {
         let batch = self::sessions(peers, sessions)?;
-        let nodes = array::values("nodes", nodes)?;
-        array::same_length("peers", &batch, "nodes", &nodes)?;
+        let nodes = arguments::values("nodes", nodes)?;
+        arguments::same_length("peers", &batch, "nodes", &nodes)?;
         let mut batch = batch.into_iter().zip(nodes).collect();
         let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.peer)?;
         let bound = bind(&mut turn, batch)?;
@@ -46,28 +53,21 @@ fn bind_peers(
     })
 }
 
-/// Binds nodes to the sessions that are current, and tells partners of what changed. A session that is named twice ends
-/// on its last node.
+/// Stores the nodes of current sessions, and tells their partners what changed. If the batch has two nodes of a session,
+/// the last one counts.
 pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (SessionId, String)>) -> Result<usize, Error> {
     let mut checked = BTreeMap::new();
     for (session, text) in batch {
-        let Some(identity) = turn.identities.get(&session.peer) else { continue };
-        match check(session.peer, *identity, text) {
+        let Some(membership) = turn.memberships.get(&session.peer) else { continue };
+        match check(session.peer, membership.role, text) {
             Ok(node) => {
                 checked.insert(session, node);
             }
             Err(error) => turn.refuse(session, Refusal::Node(error)),
         }
     }
-    let mut bindings = Relation::new(c"bindings", &COLUMNS);
-    for (session, (digest, node)) in &checked {
-        bindings.push([
-            Value::Id(&session.peer),
-            Value::Datum(session.number.into()),
-            Value::Datum(digest.0.into()),
-            Value::Text(node.as_str()),
-        ]);
-    }
+    let checked: Vec<_> = checked.into_iter().collect();
+    let bindings = NamedRelation::new(c"bindings", COLUMNS, &checked);
     let changed = rows_from(&bindings, BIND, &[to_pg(turn.coordinator).into()], |row| row.id(1))?;
     let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.peer, node)).collect();
     let about: Vec<_> = changed.iter().map(|id| (*id, turn.role(*id))).collect();
@@ -78,14 +78,14 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (SessionId, String)
     Ok(changed.len())
 }
 
-fn check(peer: Uuid, identity: Identity, text: String) -> Result<(Digest, Node), NodeError> {
+fn check(peer: Uuid, role: Role, text: String) -> Result<(Digest, Node), NodeError> {
     let node = Node::new(text).map_err(|error| NodeError::Form(error.to_string()))?;
     let fields = node.fields()?;
-    fields.check(identity.role, peer)?;
+    fields.check(role, peer)?;
     Ok((fields.digest(), node))
 }
 
-/// A binding in three columns of a row: status, digest, node. None: the peer never announced a node.
+/// Reads a binding from three columns of a row: status, digest, node. None: the peer never announced a node.
 pub fn from_row(row: &Row<'_>, first: usize) -> Result<Option<Binding>, Error> {
     match row.maybe::<String>(first)?.as_deref() {
         None => Ok(None),

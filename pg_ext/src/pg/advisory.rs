@@ -1,12 +1,15 @@
-//! Advisory locks that last until the transaction ends. Called as functions: a statement for each would cost as much as the
-//! work that they guard.
+//! Advisory locks, which Postgres releases when the transaction ends.
+//!
+//! They are called as functions. A statement for each lock would cost as much as the work that the lock guards.
+
+#![expect(unsafe_code, reason = "calls functions of Postgres")]
 
 use pgrx::{IntoDatum as _, direct_function_call, pg_sys};
 
 /// Waits for an exclusive lock.
 pub fn lock(class: i32, key: i32) {
-    // SAFETY: a function of Postgres with these arguments, which may be called in a transaction; it raises an ERROR when it
-    // waited for `lock_timeout`.
+    // SAFETY: the function takes these arguments and may be called in a transaction. It raises an ERROR when it has waited
+    // for `lock_timeout`.
     unsafe { direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_int4, &[class.into_datum(), key.into_datum()]) };
 }
 
@@ -18,7 +21,7 @@ pub fn lock_shared(class: i32, key: i32) {
     };
 }
 
-/// Takes an exclusive lock if nobody else has it.
+/// Takes an exclusive lock if nobody else has the lock. Does not wait.
 pub fn try_lock(class: i32, key: i32) -> bool {
     // SAFETY: as above.
     let got = unsafe {

@@ -1,4 +1,6 @@
-//! A savepoint around statements that may fail without harm: what PL/pgSQL's EXCEPTION and PL/Python's `subtransaction` do.
+//! A subtransaction around statements that may fail, as EXCEPTION in PL/pgSQL and `subtransaction` in PL/Python make it.
+
+#![expect(unsafe_code, reason = "begins and ends subtransactions of Postgres")]
 
 use std::{
     panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe},
@@ -13,11 +15,12 @@ use pgrx::{
     },
 };
 
-/// Runs it, and undoes it when it returns None or ends with an error that is excused: None. Any other error is raised.
+/// Runs a function in a subtransaction. Undoes it and returns None when the function returns None or raises an error that
+/// is excused. Undoes it and raises the error when it is not excused.
 pub fn attempt<T>(excused: fn(&ErrorReportWithLevel) -> bool, run: impl FnOnce() -> Option<T>) -> Option<T> {
     let outside = Outside::leave();
     let done = PgTryBuilder::new(AssertUnwindSafe(run))
-        // A panic of Rust comes here as well.
+        // A panic in Rust comes here as well.
         .catch_others(move |error| match error {
             CaughtError::PostgresError(report) if excused(&report) => None,
             error => {
@@ -34,21 +37,21 @@ pub fn attempt<T>(excused: fn(&ErrorReportWithLevel) -> bool, run: impl FnOnce()
     done
 }
 
-/// What a subtransaction replaces and does not put back.
+/// The memory context and the resource owner outside of the subtransaction, which does not restore them.
 #[derive(Clone, Copy)]
 struct Outside {
     context: MemoryContext,
     owner: ResourceOwner,
 }
 
-// Neither is read while it unwinds.
+// Nobody reads them while a panic unwinds.
 impl UnwindSafe for Outside {}
 impl RefUnwindSafe for Outside {}
 
 impl Outside {
-    /// Begins a subtransaction. Memory stays that of the caller, so that what runs may return it.
+    /// Begins a subtransaction. The memory context stays that of the caller, so the function may return what it allocates.
     fn leave() -> Self {
-        // SAFETY: a function that writes is called in a transaction, and never in a parallel worker.
+        // SAFETY: a SQL function that writes runs in a transaction, and never in a parallel worker.
         unsafe {
             let outside = Self { context: pg_sys::CurrentMemoryContext, owner: pg_sys::CurrentResourceOwner };
             pg_sys::BeginInternalSubTransaction(ptr::null());
@@ -58,20 +61,20 @@ impl Outside {
     }
 
     fn keep(self) {
-        // SAFETY: it is the current one, because whatever ran in it has ended its own.
+        // SAFETY: the subtransaction is the current one: whatever ran in it has ended its own subtransactions.
         unsafe { pg_sys::ReleaseCurrentSubTransaction() };
         self.restore();
     }
 
     fn undo(self) {
-        // SAFETY: the same. After an error, unwinding has closed SPI connections and freed memory that it would otherwise
-        // close and free; locks, buffers and snapshots it finds by its resource owner.
+        // SAFETY: as in `keep`. After an error, unwinding has already closed SPI connections and freed their memory. The
+        // rollback finds locks, buffers and snapshots by its resource owner.
         unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
         self.restore();
     }
 
     fn restore(self) {
-        // SAFETY: both are older than the subtransaction, and live longer.
+        // SAFETY: both were there before the subtransaction, and outlive it.
         unsafe {
             pg_sys::MemoryContextSwitchTo(self.context);
             pg_sys::CurrentResourceOwner = self.owner;

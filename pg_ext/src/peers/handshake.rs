@@ -4,13 +4,13 @@ use pgrx::prelude::*;
 use tailnet_wire::{Event, Refusal, Role};
 
 use crate::{
-    array::Array,
     error::raise_error,
-    statement::rows,
-    tunnel::{arguments, requests},
-    turn::Turn,
+    order::turn::Turn,
+    peers::batch::{TunnelRequest, tunnel_parameters, tunnel_requests},
+    pg::{arguments::Array, statement::rows},
 };
 
+/// For each request of a current session: the coordinator of the other peer, and whether the two share a tunnel.
 const READY: &str = "
     SELECT q.ord, d.coordinator_id,
            EXISTS (SELECT FROM tailnet_private.tunnels o WHERE o.src = q.src AND o.dst = q.dst)
@@ -27,16 +27,16 @@ fn ready_for_handshake(
     dsts: Array<pgrx::Uuid>,
 ) -> i32 {
     raise_error(|| {
-        let mut batch = requests(srcs, sessions, dsts)?;
+        let mut batch = tunnel_requests(srcs, sessions, dsts)?;
         let mut turn = Turn::take(registration, &mut batch, |request| request.src.peer)?;
-        let found =
-            rows(READY, &arguments(&turn, &batch), |row| Ok((row.place(1)?, row.maybe_id(2)?, row.get::<bool>(3)?)))?;
+        let parameters = tunnel_parameters(&turn, &batch);
+        let found = rows(READY, &parameters, |row| Ok((row.place(1)?, row.maybe_id(2)?, row.get::<bool>(3)?)))?;
         let mut told = 0;
         for (place, coordinator, shared) in found {
-            let request = batch[place];
-            let (src, dst) = (request.src, request.dst);
-            if turn.role(src.peer) == Role::Client {
-                turn.refuse(src, Refusal::HandshakeByRole(Role::Client));
+            let TunnelRequest { src, dst } = batch[place];
+            let role = turn.role(src.peer);
+            if role == Role::Client {
+                turn.refuse(src, Refusal::HandshakeByRole(role));
             } else if !shared {
                 turn.refuse(src, Refusal::HandshakeWithoutTunnel { dst });
             } else if let Some(coordinator) = coordinator {

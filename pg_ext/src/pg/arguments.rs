@@ -1,13 +1,14 @@
-//! Array arguments, checked before anything is locked.
+//! Array arguments of SQL functions. They are checked before anything is locked.
 
 use tailnet_wire::limits::MAX_BATCH;
+use uuid::Uuid;
 
-use crate::error::Error;
+use crate::{error::Error, pg::uuids::from_pg};
 
-/// An array argument as Postgres hands it over.
+/// An array argument as pgrx hands it over: the array and each element may be NULL.
 pub type Array<T> = Option<Vec<Option<T>>>;
 
-/// The elements of an array that may hold NULLs.
+/// The elements of an array whose elements may be NULL.
 pub fn elements<T>(name: &'static str, array: Array<T>) -> Result<Vec<Option<T>>, Error> {
     let array = array.ok_or(Error::NullArgument(name, "an array"))?;
     if array.len() > MAX_BATCH {
@@ -16,7 +17,7 @@ pub fn elements<T>(name: &'static str, array: Array<T>) -> Result<Vec<Option<T>>
     Ok(array)
 }
 
-/// The elements of an array without NULLs.
+/// The elements of an array whose elements must not be NULL.
 pub fn values<T>(name: &'static str, array: Array<T>) -> Result<Vec<T>, Error> {
     elements(name, array)?
         .into_iter()
@@ -25,30 +26,15 @@ pub fn values<T>(name: &'static str, array: Array<T>) -> Result<Vec<T>, Error> {
         .collect()
 }
 
-/// Ids of an array without NULLs.
-pub fn ids(name: &'static str, array: Array<pgrx::Uuid>) -> Result<Vec<uuid::Uuid>, Error> {
+/// The ids of an array whose elements must not be NULL.
+pub fn ids(name: &'static str, array: Array<pgrx::Uuid>) -> Result<Vec<Uuid>, Error> {
     Ok(values(name, array)?.into_iter().map(from_pg).collect())
 }
 
-/// Refuses arrays that are not as long as the first of their batch.
+/// Refuses an array that is not as long as the first array of its batch.
 pub fn same_length<A, B>(other: &'static str, first: &[A], name: &'static str, second: &[B]) -> Result<(), Error> {
     if first.len() == second.len() {
         return Ok(());
     }
     Err(Error::Length { name, found: second.len(), other, expected: first.len() })
-}
-
-/// The uuid crate's view of a uuid of Postgres.
-pub fn from_pg(id: pgrx::Uuid) -> uuid::Uuid {
-    uuid::Uuid::from_bytes(*id.as_bytes())
-}
-
-/// The other way.
-pub fn to_pg(id: uuid::Uuid) -> pgrx::Uuid {
-    pgrx::Uuid::from_bytes(id.into_bytes())
-}
-
-/// An array parameter of a statement.
-pub fn uuid_array(ids: impl IntoIterator<Item = uuid::Uuid>) -> Vec<pgrx::Uuid> {
-    ids.into_iter().map(to_pg).collect()
 }

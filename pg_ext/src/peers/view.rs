@@ -1,6 +1,8 @@
-//! Views travel in the log too: what a session must know of its tunnel partners is an event like any change, so a proxy
-//! never has to order a result against its log. A large view comes in pages in key order, one short transaction each;
-//! what changes between two pages is told by ordinary events.
+//! Views: what a session must know of its tunnel partners.
+//!
+//! A view is sent as events of the log, like any change. So a proxy never has to decide whether a result is older than an
+//! event. A large view is sent in pages in the order of keys, each in a short transaction of its own. Ordinary events tell
+//! what changes between two pages.
 
 use std::collections::HashMap;
 
@@ -9,22 +11,27 @@ use tailnet_wire::{Event, Partner, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    array::{self, Array, from_pg, to_pg, uuid_array},
-    binding,
     error::{Error, raise_error},
-    session::sessions,
+    order::turn::Turn,
+    peers::{
+        batch::{session_parameters, sessions},
+        binding,
+    },
+    pg::{
+        arguments::{self, Array},
+        statement::rows,
+        uuids::{from_pg, uuid_array},
+    },
     settings,
-    statement::rows,
-    turn::Turn,
 };
 
-/// The sessions that are current, so that nothing is sent for one that is gone.
-const LIVE: &str = "
+/// The sessions that are current. Nothing is sent for others.
+const CURRENT: &str = "
     SELECT q.ord
     FROM unnest($2, $3) WITH ORDINALITY q(id, session, ord)
     JOIN tailnet_private.peers p ON p.id = q.id AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1";
 
-/// One partner more than a page has, to know whether there is a next one.
+/// One partner more than a page has. The additional one tells whether there is a next page.
 const PARTNERS: &str = "
     SELECT q.ord, t.other, t.outbound, t.inbound, p.status, p.digest, p.node
     FROM unnest($1, $2) WITH ORDINALITY q(id, after, ord)
@@ -51,20 +58,19 @@ fn view_peers(
 ) -> i32 {
     raise_error(|| {
         let batch = self::sessions(peers, sessions)?;
-        let afters = array::elements("afters", afters)?;
-        array::same_length("peers", &batch, "afters", &afters)?;
+        let afters = arguments::elements("afters", afters)?;
+        arguments::same_length("peers", &batch, "afters", &afters)?;
         let mut batch = batch.into_iter().zip(afters.into_iter().map(|after| after.map(from_pg))).collect();
         let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.peer)?;
-        let numbers: Vec<i64> = batch.iter().map(|(session, _)| session.number).collect();
-        let ids = uuid_array(batch.iter().map(|(session, _)| session.peer));
-        let live = rows(LIVE, &[to_pg(turn.coordinator).into(), ids.into(), numbers.into()], |row| row.place(1))?;
-        let pages: Vec<_> = live.into_iter().map(|place| batch[place]).collect();
+        let sessions: Vec<SessionId> = batch.iter().map(|(session, _)| *session).collect();
+        let current = rows(CURRENT, &session_parameters(&turn, &sessions), |row| row.place(1))?;
+        let pages: Vec<_> = current.into_iter().map(|place| batch[place]).collect();
         send_views(&mut turn, &pages)?;
         turn.end(pages.len())
     })
 }
 
-/// Sends each session the page of its view behind a key (None: the first page).
+/// Sends each session the page of its view that starts after a key (None: the first page).
 pub fn send_views(turn: &mut Turn, pages: &[(SessionId, Option<Uuid>)]) -> Result<(), Error> {
     if pages.is_empty() {
         return Ok(());
@@ -72,7 +78,7 @@ pub fn send_views(turn: &mut Turn, pages: &[(SessionId, Option<Uuid>)]) -> Resul
     let size = (settings::view_partners() / pages.len()).max(1);
     let limit = i64::try_from(size + 1).expect("a page is bounded");
     let ids = uuid_array(pages.iter().map(|(session, _)| session.peer));
-    // The nil uuid is no peer, so it comes before the first one.
+    // No peer has the nil uuid, and all keys come after it.
     let afters = uuid_array(pages.iter().map(|(_, after)| after.unwrap_or_default()));
     let found = rows(PARTNERS, &[ids.into(), afters.into(), limit.into()], |row| {
         let binding = binding::from_row(row, 5)?;

@@ -1,4 +1,4 @@
-//! Revocations: what an operator takes away, also from live sessions.
+//! Revocations: an operator takes away a peer's access or a grant, also from sessions that are connected.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use tailnet_wire::{Ending, Event};
 use uuid::Uuid;
 
 use crate::{
-    array::{from_pg, to_pg},
     error::{Error, raise_error},
-    fanout::Fanout,
-    session::disconnect,
-    statement::{rows, run},
-    tunnel::tell_closed,
-    turn::{Identity, take_as_operator},
+    order::{fanout::Fanout, membership::Membership, turn::take_as_operator},
+    peers::{session_end::remove, tunnel_events::tell_closed},
+    pg::{
+        statement::{rows, run},
+        uuids::{from_pg, to_pg},
+    },
 };
 
 const REVOKE: &str = "
@@ -28,7 +28,7 @@ const CLOSE_INBOUND: &str = "DELETE FROM tailnet_private.tunnels t WHERE t.dst =
 
 const TAKE_BACK: &str = "DELETE FROM tailnet_private.grants g WHERE g.client_id = $1 AND g.agent_id = $2";
 
-/// In a network whose clients reach all agents a tunnel needs no grant, and stays.
+/// In a network where clients reach all agents, a tunnel needs no grant and stays open.
 const CLOSE_GRANTED: &str = "
     DELETE FROM tailnet_private.tunnels t
     USING tailnet_private.identities i, tailnet_private.networks n
@@ -39,7 +39,7 @@ const CLOSE_GRANTED: &str = "
 fn revoke_peer(peer: Option<pgrx::Uuid>) -> bool {
     raise_error(|| {
         let id = from_pg(peer.ok_or(Error::NullArgument("peer", "the id of a peer"))?);
-        let known = lock(&[id])?;
+        let memberships = lock(&[id])?;
         if run(REVOKE, &[to_pg(id).into()])? == 0 {
             return Ok(false);
         }
@@ -47,8 +47,8 @@ fn revoke_peer(peer: Option<pgrx::Uuid>) -> bool {
         for (session, coordinator) in rows(LIVE, &[to_pg(id).into()], |row| Ok((row.get(1)?, row.id(2)?)))? {
             fanout.tell(coordinator, &Event::Ended { id, session, why: Ending::Revoked });
         }
-        disconnect(&mut fanout, &[(id, known[&id].role)])?;
-        // Nobody can open these again, so they would wait for a peer that never returns.
+        remove(&mut fanout, &[(id, memberships[&id].role)])?;
+        // Tunnels to this peer would wait for it, and it never returns.
         let inbound = rows(CLOSE_INBOUND, &[to_pg(id).into()], |row| Ok((row.id(1)?, row.id(2)?)))?;
         tell_closed(&mut fanout, &inbound)?;
         fanout.send()?;
@@ -74,11 +74,11 @@ fn revoke_tunnel(client: Option<pgrx::Uuid>, agent: Option<pgrx::Uuid>) -> bool 
     })
 }
 
-/// Takes an operator's turn for peers that must exist.
-fn lock(peers: &[Uuid]) -> Result<HashMap<Uuid, Identity>, Error> {
-    let known = take_as_operator(peers)?;
-    match peers.iter().find(|id| !known.contains_key(id)) {
+/// Waits for an operator's turn for peers that must exist.
+fn lock(peers: &[Uuid]) -> Result<HashMap<Uuid, Membership>, Error> {
+    let memberships = take_as_operator(peers)?;
+    match peers.iter().find(|id| !memberships.contains_key(id)) {
         Some(id) => Err(Error::UnknownPeer(*id)),
-        None => Ok(known),
+        None => Ok(memberships),
     }
 }

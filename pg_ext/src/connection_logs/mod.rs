@@ -1,0 +1,5 @@
+//! The log of connections to agents.
+
+mod entry;
+mod literal;
+mod table;

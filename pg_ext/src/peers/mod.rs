@@ -1,0 +1,13 @@
+//! What peers do: sessions begin and end, nodes are announced, tunnels are opened, and who may do that.
+
+pub mod batch;
+pub mod binding;
+pub mod fencing;
+mod handshake;
+mod permission;
+mod revocation;
+pub mod session_end;
+mod session_start;
+mod tunnel;
+mod tunnel_events;
+mod view;
