@@ -78,18 +78,18 @@ faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=2
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
 
 bench: install ## Measure the whole with 32,000 peers (15 minutes); see docs/performance.md
-	@tests/measure tailnet-bench
+	@tests/bench-run tailnet-bench
 
 bench-quick: install ## The same with 4,000 peers, once (2 minutes); see .data/out
-	@tests/measure tailnet-bench --quick
+	@tests/bench-run tailnet-bench --quick
 
 bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
-	@tests/measure bench-writes
+	@tests/bench-run bench-writes
 
 lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
-	shellcheck --severity=warning tests/cluster tests/demo tests/deps tests/inject tests/install tests/measure tests/run tests/stack .ci/run
+	shellcheck --severity=warning tests/bench-run tests/cluster tests/demo tests/deps tests/inject tests/install tests/run tests/stack .ci/run
 	cargo deny $(LOCKED) check bans licenses sources
 	cargo shear --deny-warnings $(LOCKED)
 	@$(MAKE) --no-print-directory layout

@@ -1,9 +1,8 @@
 //! Array arguments, checked before anything is locked.
 
-use crate::error::Error;
+use tailnet_wire::limits::MAX_BATCH;
 
-/// Most entries of a batch. A call holds its networks' locks until it ends, so its work is bounded.
-const MAX_BATCH: usize = 4_096;
+use crate::error::Error;
 
 /// An array argument as Postgres hands it over.
 pub type Array<T> = Option<Vec<Option<T>>>;

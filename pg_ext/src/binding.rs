@@ -1,20 +1,16 @@
 //! Bindings: peer to node.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use pgrx::{datum::JsonString, pg_sys, prelude::*};
-use serde_json::value::RawValue;
-use tailnet_wire::{Binding, Digest, Event, Node, NodeError};
+use tailnet_wire::{Binding, Digest, Event, Node, NodeError, Refusal, SessionId};
 use uuid::Uuid;
 
 use crate::{
     array::{self, Array, to_pg},
     error::{Error, raise_error},
     relation::{Column, Relation, Value},
-    session::{Session, sessions},
+    session::sessions,
     statement::{Row, rows_from},
     turn::{Identity, Turn},
 };
@@ -44,7 +40,7 @@ fn bind_peers(
         let nodes = array::values("nodes", nodes)?;
         array::same_length("peers", &batch, "nodes", &nodes)?;
         let mut batch = batch.into_iter().zip(nodes).collect();
-        let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.id)?;
+        let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.peer)?;
         let bound = bind(&mut turn, batch)?;
         turn.end(bound)
     })
@@ -52,28 +48,28 @@ fn bind_peers(
 
 /// Binds nodes to the sessions that are current, and tells partners of what changed. A session that is named twice ends
 /// on its last node.
-pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>) -> Result<usize, Error> {
+pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (SessionId, String)>) -> Result<usize, Error> {
     let mut checked = BTreeMap::new();
     for (session, text) in batch {
-        let Some(identity) = turn.identities.get(&session.id) else { continue };
-        match check(session.id, *identity, text) {
+        let Some(identity) = turn.identities.get(&session.peer) else { continue };
+        match check(session.peer, *identity, text) {
             Ok(node) => {
                 checked.insert(session, node);
             }
-            Err(error) => turn.answer(&session.refused(error.to_string())),
+            Err(error) => turn.refuse(session, Refusal::Node(error)),
         }
     }
     let mut bindings = Relation::new(c"bindings", &COLUMNS);
     for (session, (digest, node)) in &checked {
         bindings.push([
-            Value::Id(&session.id),
+            Value::Id(&session.peer),
             Value::Datum(session.number.into()),
             Value::Datum(digest.0.into()),
-            Value::Text(node.get()),
+            Value::Text(node.as_str()),
         ]);
     }
     let changed = rows_from(&bindings, BIND, &[to_pg(turn.coordinator).into()], |row| row.id(1))?;
-    let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.id, node)).collect();
+    let nodes: HashMap<Uuid, _> = checked.into_iter().map(|(session, node)| (session.peer, node)).collect();
     let about: Vec<_> = changed.iter().map(|id| (*id, turn.role(*id))).collect();
     turn.fanout.tell_partners(&about, |id| {
         let (digest, node) = nodes[&id].clone();
@@ -82,10 +78,11 @@ pub fn bind(turn: &mut Turn, batch: impl IntoIterator<Item = (Session, String)>)
     Ok(changed.len())
 }
 
-fn check(id: Uuid, identity: Identity, text: String) -> Result<(Digest, Arc<RawValue>), NodeError> {
-    let node = Node::parse(&text)?;
-    node.check(identity.role, id)?;
-    Ok((node.digest(), RawValue::from_string(text).expect("a node is JSON").into()))
+fn check(peer: Uuid, identity: Identity, text: String) -> Result<(Digest, Node), NodeError> {
+    let node = Node::new(text).map_err(|error| NodeError::Form(error.to_string()))?;
+    let fields = node.fields()?;
+    fields.check(identity.role, peer)?;
+    Ok((fields.digest(), node))
 }
 
 /// A binding in three columns of a row: status, digest, node. None: the peer never announced a node.
@@ -95,7 +92,7 @@ pub fn from_row(row: &Row<'_>, first: usize) -> Result<Option<Binding>, Error> {
         Some("lost") => Ok(Some(Binding::Lost)),
         Some(_) => {
             let JsonString(text) = row.get(first + 2)?;
-            let node = RawValue::from_string(text).map_err(|error| Error::Corrupt(format!("node ({error})")))?.into();
+            let node = Node::new(text).map_err(|error| Error::Corrupt(format!("node ({error})")))?;
             Ok(Some(Binding::Ok { digest: Digest(row.get(first + 1)?), node }))
         }
     }

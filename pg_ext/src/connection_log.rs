@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     array::{from_pg, to_pg, uuid_array},
-    connection_event::{self, ConnectionEvent, Fault},
+    connection_event::{self, Entry},
     error::{Error, raise_error},
     literal::Time,
     relation::{Column, Relation, Value},
@@ -128,9 +128,9 @@ fn upsert_connection_logs(events: Option<&str>) -> i32 {
 
 /// Writes events as they mostly come: the row of a disconnect is there, that of any other event is not. None: they are
 /// not so, and what was done is to be undone.
-fn write_expected(events: &[(Uuid, ConnectionEvent)]) -> Option<usize> {
-    let is_end = |event: &ConnectionEvent| event.connect_time.is_none();
-    let (ends, new): (Vec<_>, Vec<_>) = events.iter().partition(|(_, event)| is_end(event));
+fn write_expected(events: &[(Uuid, Entry)]) -> Option<usize> {
+    let is_end = |entry: &Entry| entry.event.connect_time.is_none();
+    let (ends, new): (Vec<_>, Vec<_>) = events.iter().partition(|(_, entry)| is_end(entry));
     let all = |sql, events: Vec<_>| {
         events.is_empty() || run_from(&relation(events.iter().copied()), sql).is_ok_and(|n| n == events.len())
     };
@@ -144,7 +144,7 @@ fn is_taken(error: &ErrorReportWithLevel) -> bool {
 }
 
 /// Writes any events, in the same order of locks.
-fn write_any(mut events: Vec<(Uuid, ConnectionEvent)>) -> Result<usize, Error> {
+fn write_any(mut events: Vec<(Uuid, Entry)>) -> Result<usize, Error> {
     let mut given = relation(&events);
     let inserted: HashSet<Uuid> = rows_from(&given, INSERT, &[], |row| row.id(1))?.into_iter().collect();
     if !inserted.is_empty() {
@@ -161,37 +161,38 @@ fn update(events: &Relation<19>, count: usize) -> Result<usize, Error> {
     if updated < count
         && let Some((place, agent)) = rows_from(events, UNKNOWN, &[], |row| Ok((row.get(1)?, row.id(2)?)))?.pop()
     {
-        return Err(Error::ConnectionEvent { place, fault: Fault::UnknownAgent(agent) });
+        return Err(Error::UnknownAgent { place, agent });
     }
     Ok(updated)
 }
 
 /// Gives events without a name of their agent the one that it has now.
-fn name_agents(events: &mut [ConnectionEvent]) -> Result<(), Error> {
+fn name_agents(entries: &mut [Entry]) -> Result<(), Error> {
     let nameless: HashSet<Uuid> =
-        events.iter().filter(|event| event.agent_name.is_none()).map(|event| event.agent_id).collect();
+        entries.iter().filter(|entry| entry.event.agent_name.is_none()).map(|entry| entry.event.agent_id).collect();
     if nameless.is_empty() {
         return Ok(());
     }
     let names = rows(NAMES, &[uuid_array(nameless).into()], |row| Ok((row.id(1)?, row.maybe(2)?)))?;
     let names: HashMap<Uuid, Option<String>> = names.into_iter().collect();
-    for event in events.iter_mut().filter(|event| event.agent_name.is_none()) {
-        let name = names.get(&event.agent_id);
-        let fault = || Error::ConnectionEvent { place: event.place, fault: Fault::UnknownAgent(event.agent_id) };
-        event.agent_name.clone_from(name.ok_or_else(fault)?);
+    for entry in entries.iter_mut().filter(|entry| entry.event.agent_name.is_none()) {
+        let agent = entry.event.agent_id;
+        let name = names.get(&agent).ok_or(Error::UnknownAgent { place: entry.place, agent })?;
+        entry.event.agent_name.clone_from(name);
     }
     Ok(())
 }
 
-fn relation<'a>(events: impl IntoIterator<Item = &'a (Uuid, ConnectionEvent)>) -> Relation<19> {
+fn relation<'a>(entries: impl IntoIterator<Item = &'a (Uuid, Entry)>) -> Relation<19> {
     let mut relation = Relation::new(c"events", &COLUMNS);
-    for (key, event) in events {
+    for (key, entry) in entries {
         let id = |id: &'a Option<Uuid>| id.as_ref().map_or(Value::Absent, Value::Id);
         let text = |text: &'a Option<String>| text.as_deref().map_or(Value::Absent, Value::Text);
         let number = |number: Option<i32>| number.map_or(Value::Absent, |number| Value::Datum(number.into()));
         let time = |time: Option<Time>| time.map_or(Value::Absent, |time| Value::Datum(time.datum()));
+        let event = &entry.event;
         relation.push([
-            number(Some(event.place)),
+            number(Some(entry.place)),
             Value::Id(key),
             if event.connection_id.is_none() { Value::Id(key) } else { Value::Absent },
             id(&event.connection_id),
@@ -200,7 +201,7 @@ fn relation<'a>(events: impl IntoIterator<Item = &'a (Uuid, ConnectionEvent)>) -
             id(&event.workspace_id),
             text(&event.workspace_name),
             text(&event.owner),
-            Value::Text(event.r#type.name()),
+            Value::Text(event.r#type.as_str()),
             number(event.code),
             event.ip.map_or(Value::Absent, |ip| Value::Datum(ip.datum())),
             text(&event.user_agent),
@@ -208,7 +209,7 @@ fn relation<'a>(events: impl IntoIterator<Item = &'a (Uuid, ConnectionEvent)>) -
             text(&event.slug_or_port),
             time(event.connect_time),
             time(event.disconnect_time),
-            number(event.disconnect_code),
+            number(entry.disconnect_code),
             text(&event.disconnect_reason),
         ]);
     }

@@ -1,7 +1,10 @@
 //! Coordinators: running proxies, alive while they heartbeat.
 
 use pgrx::prelude::*;
-use tailnet_wire::Event;
+use tailnet_wire::{
+    Event,
+    limits::{EXPIRY, LATE},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -13,16 +16,6 @@ use crate::{
     statement::{rows, run},
     turn,
 };
-
-/// How often a proxy beats, in seconds. The proxy keeps this time, see its `coordinator` module.
-const HEARTBEAT_S: f64 = 2.0;
-
-/// A beat that comes later than this after the one before was late. Others may have beaten one beat before a stall began
-/// that this one did not notice: that must not be an expiry, with some time to spare.
-const LATE_S: f64 = 1.5 * HEARTBEAT_S;
-
-/// A coordinator that was silent for three beats is expired.
-pub const EXPIRY_S: f64 = 3.0 * HEARTBEAT_S;
 
 const REGISTER: &str = "
     INSERT INTO tailnet_private.coordinators AS c (id, name, registration, registered_at, heartbeat_at, on_time_since)
@@ -89,7 +82,7 @@ fn heartbeat_coordinator(registration: Option<pgrx::Uuid>, restored: Option<bool
     raise_error(|| {
         let id = turn::admit(registration)?;
         let restored = restored.unwrap_or(false);
-        let args = [to_pg(id).into(), LATE_S.into(), EXPIRY_S.into(), restored.into()];
+        let args = [to_pg(id).into(), LATE.as_secs_f64().into(), EXPIRY.as_secs_f64().into(), restored.into()];
         let on_time: Vec<bool> = rows(BEAT, &args, |row| row.get(1))?;
         let mut expired = 0;
         // Silence means nothing to one who was deaf: after a stall of the database everybody looks silent.

@@ -1,9 +1,8 @@
 //! What a caller can do wrong.
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
+use tailnet_wire::{Chain, ConnectionEventError};
 use uuid::Uuid;
-
-use crate::connection_event::Fault;
 
 /// A call that is refused whole. What is wrong with a single entry of a batch is told in the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +23,12 @@ pub enum Error {
     UnknownPeer(Uuid),
     #[error("events are malformed")]
     Events(#[source] serde_json::Error),
-    #[error("event {place} {fault}")]
-    ConnectionEvent { place: i32, fault: Fault },
+    #[error("event {place} {error}")]
+    ConnectionEvent { place: i32, error: ConnectionEventError },
+    #[error("event {place} has an infinite time")]
+    InfiniteTime { place: i32 },
+    #[error("event {place} is of agent {agent}, which does not exist")]
+    UnknownAgent { place: i32, agent: Uuid },
     #[error("statement of the extension failed")]
     Spi(#[from] pgrx::spi::Error),
     #[error("{0} in a table of the extension")]
@@ -36,9 +39,11 @@ impl Error {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::NullArgument(..) | Self::NullElement { .. } => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::Length { .. } | Self::Events(_) | Self::ConnectionEvent { .. } => {
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            Self::Length { .. }
+            | Self::Events(_)
+            | Self::ConnectionEvent { .. }
+            | Self::InfiniteTime { .. }
+            | Self::UnknownAgent { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::TooLong { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Isolation => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             Self::NotRegistered => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -69,9 +74,7 @@ pub fn raise_error<T>(body: impl FnOnce() -> Result<T, Error>) -> T {
     match body() {
         Ok(value) => value,
         Err(error) => {
-            let message = std::iter::successors(std::error::Error::source(&error), |e| e.source())
-                .fold(error.to_string(), |text, source| format!("{text}: {source}"));
-            let mut report = ErrorReport::new(error.sqlstate(), message, "pg_tailnet");
+            let mut report = ErrorReport::new(error.sqlstate(), Chain(&error).to_string(), "pg_tailnet");
             if let Some(hint) = error.hint() {
                 report = report.set_hint(hint);
             }

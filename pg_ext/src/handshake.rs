@@ -1,7 +1,7 @@
 //! Handshakes: a peer tells a tunnel partner that it is ready for one.
 
 use pgrx::prelude::*;
-use tailnet_wire::{Event, Role};
+use tailnet_wire::{Event, Refusal, Role};
 
 use crate::{
     array::Array,
@@ -28,20 +28,19 @@ fn ready_for_handshake(
 ) -> i32 {
     raise_error(|| {
         let mut batch = requests(srcs, sessions, dsts)?;
-        let mut turn = Turn::take(registration, &mut batch, |request| request.src.id)?;
+        let mut turn = Turn::take(registration, &mut batch, |request| request.src.peer)?;
         let found =
             rows(READY, &arguments(&turn, &batch), |row| Ok((row.place(1)?, row.maybe_id(2)?, row.get::<bool>(3)?)))?;
         let mut told = 0;
         for (place, coordinator, shared) in found {
             let request = batch[place];
             let (src, dst) = (request.src, request.dst);
-            if turn.role(src.id) == Role::Client {
-                turn.answer(&src.refused("ready_for_handshake is refused: a client does not send it".to_owned()));
+            if turn.role(src.peer) == Role::Client {
+                turn.refuse(src, Refusal::HandshakeByRole(Role::Client));
             } else if !shared {
-                let error = format!("ready_for_handshake for {dst} is refused: there is no tunnel with it");
-                turn.answer(&Event::Refused { id: src.id, session: src.number, error, fatal: false });
+                turn.refuse(src, Refusal::HandshakeWithoutTunnel { dst });
             } else if let Some(coordinator) = coordinator {
-                turn.fanout.tell(coordinator, &Event::Ready { src: src.id, dst });
+                turn.fanout.tell(coordinator, &Event::Ready { src: src.peer, dst });
                 told += 1;
             }
         }

@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 
-use tailnet_wire::{Binding, Event};
+use tailnet_wire::{Binding, Event, limits::EXPIRY};
 use uuid::Uuid;
 
 use crate::{
     array::{to_pg, uuid_array},
-    coordinator::EXPIRY_S,
     error::Error,
     fanout::Fanout,
     session::disconnect,
@@ -62,10 +61,10 @@ const STILL_LOST: &str = "
 /// Expires coordinators that were silent too long, each exactly once: who gets the lock does it. Returns their number.
 pub fn expire_silent() -> Result<usize, Error> {
     let mut expired = Vec::new();
-    for id in rows(SILENT, &[EXPIRY_S.into()], |row| row.id(1))? {
+    for id in rows(SILENT, &[EXPIRY.as_secs_f64().into()], |row| row.id(1))? {
         // Calls in flight, or another that expires it: the next beat looks again.
         if turn::try_exclude_calls(id)?
-            && !rows(STILL_SILENT, &[to_pg(id).into(), EXPIRY_S.into()], |row| row.id(1))?.is_empty()
+            && !rows(STILL_SILENT, &[to_pg(id).into(), EXPIRY.as_secs_f64().into()], |row| row.id(1))?.is_empty()
         {
             expired.push(id);
         }

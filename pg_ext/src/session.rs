@@ -7,7 +7,7 @@ use std::{
 };
 
 use pgrx::prelude::*;
-use tailnet_wire::{Binding, Ending, Event, Role};
+use tailnet_wire::{Binding, Ending, Event, Role, SessionId};
 use uuid::Uuid;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, raise_error},
     fanout::Fanout,
     statement::{rows, run},
-    tunnel::{Request, open},
+    tunnel::{TunnelRequest, judge, open},
     turn::{self, Turn},
     view::send_views,
 };
@@ -72,32 +72,18 @@ const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnes
 
 const DELETE_PEERS: &str = "DELETE FROM tailnet_private.peers p USING unnest($1) q(id) WHERE p.id = q.id";
 
-/// A session as the calls name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Session {
-    pub id: Uuid,
-    pub number: i64,
-}
-
-impl Session {
-    /// The event that a request was refused and the session must end.
-    pub fn refused(self, error: String) -> Event {
-        Event::Refused { id: self.id, session: self.number, error, fatal: true }
-    }
-}
-
 /// The sessions of a batch.
-pub fn sessions(peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> Result<Vec<Session>, Error> {
+pub fn sessions(peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> Result<Vec<SessionId>, Error> {
     let peers = array::ids("peers", peers)?;
     let numbers = array::values("sessions", sessions)?;
     array::same_length("peers", &peers, "sessions", &numbers)?;
-    Ok(peers.into_iter().zip(numbers).map(|(id, number)| Session { id, number }).collect())
+    Ok(peers.into_iter().zip(numbers).map(|(peer, number)| SessionId { peer, number }).collect())
 }
 
 /// Of each peer the newest session of a batch, in the order of the peers.
-fn newest(mut batch: Vec<Session>) -> Vec<Session> {
-    batch.sort_by_key(|session| (session.id, Reverse(session.number)));
-    batch.dedup_by_key(|session| session.id);
+fn newest(mut batch: Vec<SessionId>) -> Vec<SessionId> {
+    batch.sort_by_key(|session| (session.peer, Reverse(session.number)));
+    batch.dedup_by_key(|session| session.peer);
     batch
 }
 
@@ -129,16 +115,19 @@ fn restore_peers(
         array::same_length("tunnel_srcs", &srcs, "tunnel_dsts", &dsts)?;
         let mut turn = Turn::take_of_all(registration, &batch)?;
         let attached = attach(&mut turn, &batch)?;
-        let numbers: HashMap<Uuid, i64> = attached.iter().map(|s| (s.id, s.number)).collect();
-        let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.id) == Some(&session.number));
+        let numbers: HashMap<Uuid, i64> = attached.iter().map(|s| (s.peer, s.number)).collect();
+        let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.peer) == Some(&session.number));
         bind(&mut turn, bound.filter_map(|(session, node)| Some((*session, node?))))?;
-        let requests: Vec<Request> = srcs
+        let requests: Vec<TunnelRequest> = srcs
             .into_iter()
             .zip(dsts)
-            .filter_map(|(src, dst)| Some(Request { src: Session { id: src, number: *numbers.get(&src)? }, dst }))
+            .filter_map(|(src, dst)| {
+                Some(TunnelRequest { src: SessionId { peer: src, number: *numbers.get(&src)? }, dst })
+            })
             .collect();
         // What a peer may no longer open was closed by the operator: that is no fault of the session.
-        open(&mut turn, &requests, |_| None)?;
+        let (allowed, _) = judge(&turn, &requests)?;
+        open(&mut turn, allowed)?;
         send_views(&mut turn, &starts(&attached))?;
         turn.end(attached.len())
     })
@@ -148,7 +137,7 @@ fn restore_peers(
 fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
     raise_error(|| {
         let mut batch = newest(self::sessions(peers, sessions)?);
-        let mut turn = Turn::take(registration, &mut batch, |session| session.id)?;
+        let mut turn = Turn::take(registration, &mut batch, |session| session.peer)?;
         let ended = rows(LOSE, &arguments(&turn, &batch), |row| {
             Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.get::<i64>(4)?))
         })?;
@@ -199,14 +188,14 @@ pub fn disconnect(fanout: &mut Fanout, peers: &[(Uuid, Role)]) -> Result<(), Err
 
 /// Makes sessions the current ones of their peers; returns those that now are. A session that an earlier one holds
 /// elsewhere supersedes it; one that comes too late is told that it is superseded itself.
-fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
-    let numbers: BTreeMap<Uuid, i64> = newest(batch.to_vec()).into_iter().map(|s| (s.id, s.number)).collect();
+fn attach(turn: &mut Turn, batch: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+    let numbers: BTreeMap<Uuid, i64> = newest(batch.to_vec()).into_iter().map(|s| (s.peer, s.number)).collect();
     let current = rows(CURRENT, &[uuid_array(numbers.keys().copied()).into()], |row| {
         Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.maybe::<i64>(4)?, row.maybe_id(5)?))
     })?;
     let mut attached = Vec::with_capacity(current.len());
     for (id, revoked, highest, session, coordinator) in current {
-        let new = Session { id, number: numbers[&id] };
+        let new = SessionId { peer: id, number: numbers[&id] };
         let held_elsewhere = coordinator.is_some_and(|holder| holder != turn.coordinator);
         if revoked {
             turn.answer(&Event::Ended { id, session: new.number, why: Ending::Revoked });
@@ -222,7 +211,7 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
         }
     }
     let [coordinator, ids, numbers] = arguments(turn, &attached);
-    let known = || attached.iter().map(|session| turn.identities[&session.id]);
+    let known = || attached.iter().map(|session| turn.identities[&session.peer]);
     let networks = uuid_array(known().map(|identity| identity.network));
     let roles: Vec<_> = known().map(|identity| identity.role.as_str().to_owned()).collect();
     run(ATTACH, &[coordinator, ids, numbers, networks.into(), roles.into()])?;
@@ -231,7 +220,7 @@ fn attach(turn: &mut Turn, batch: &[Session]) -> Result<Vec<Session>, Error> {
 }
 
 /// No earlier session of these peers may be attached from now on.
-fn remember(turn: &Turn, newest: &[Session]) -> Result<(), Error> {
+fn remember(turn: &Turn, newest: &[SessionId]) -> Result<(), Error> {
     let [_, ids, numbers] = arguments(turn, newest);
     if run(REMEMBER, &[ids, numbers])? > 0 {
         // The commit must not wait for a disk or a standby with the networks' locks held.
@@ -241,12 +230,12 @@ fn remember(turn: &Turn, newest: &[Session]) -> Result<(), Error> {
 }
 
 /// Coordinator, ids and numbers: the parameters of the statements that fence.
-fn arguments<'a>(turn: &Turn, batch: &[Session]) -> [pgrx::datum::DatumWithOid<'a>; 3] {
+fn arguments<'a>(turn: &Turn, batch: &[SessionId]) -> [pgrx::datum::DatumWithOid<'a>; 3] {
     let numbers: Vec<i64> = batch.iter().map(|s| s.number).collect();
-    [to_pg(turn.coordinator).into(), uuid_array(batch.iter().map(|s| s.id)).into(), numbers.into()]
+    [to_pg(turn.coordinator).into(), uuid_array(batch.iter().map(|s| s.peer)).into(), numbers.into()]
 }
 
 /// Views from their beginning.
-fn starts(attached: &[Session]) -> Vec<(Session, Option<Uuid>)> {
+fn starts(attached: &[SessionId]) -> Vec<(SessionId, Option<Uuid>)> {
     attached.iter().map(|session| (*session, None)).collect()
 }

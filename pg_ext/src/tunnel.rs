@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pgrx::{datum::DatumWithOid, prelude::*};
-use tailnet_wire::{Binding, Event, Far, Role};
+use tailnet_wire::{Binding, Event, Refusal, SessionId, TunnelEnd};
 use uuid::Uuid;
 
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     binding,
     error::{Error, raise_error},
     fanout::Fanout,
-    session::Session,
     statement::rows,
     turn::Turn,
 };
@@ -53,28 +52,32 @@ const ENDS: &str = "
 
 /// A session's wish about a tunnel to another peer.
 #[derive(Debug, Clone, Copy)]
-pub struct Request {
-    pub src: Session,
+pub struct TunnelRequest {
+    pub src: SessionId,
     pub dst: Uuid,
 }
 
 /// The requests of a batch.
-pub fn requests(srcs: Array<pgrx::Uuid>, sessions: Array<i64>, dsts: Array<pgrx::Uuid>) -> Result<Vec<Request>, Error> {
+pub fn requests(
+    srcs: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    dsts: Array<pgrx::Uuid>,
+) -> Result<Vec<TunnelRequest>, Error> {
     let srcs = array::ids("srcs", srcs)?;
     let numbers = array::values("sessions", sessions)?;
     let dsts = array::ids("dsts", dsts)?;
     array::same_length("srcs", &srcs, "sessions", &numbers)?;
     array::same_length("srcs", &srcs, "dsts", &dsts)?;
-    let srcs = srcs.into_iter().zip(numbers).map(|(id, number)| Session { id, number });
-    Ok(srcs.zip(dsts).map(|(src, dst)| Request { src, dst }).collect())
+    let srcs = srcs.into_iter().zip(numbers).map(|(peer, number)| SessionId { peer, number });
+    Ok(srcs.zip(dsts).map(|(src, dst)| TunnelRequest { src, dst }).collect())
 }
 
 /// Coordinator, sources, session numbers and destinations: the parameters of the statements about requests.
-pub fn arguments<'a>(turn: &Turn, batch: &[Request]) -> [DatumWithOid<'a>; 4] {
+pub fn arguments<'a>(turn: &Turn, batch: &[TunnelRequest]) -> [DatumWithOid<'a>; 4] {
     let numbers: Vec<i64> = batch.iter().map(|r| r.src.number).collect();
     [
         to_pg(turn.coordinator).into(),
-        uuid_array(batch.iter().map(|r| r.src.id)).into(),
+        uuid_array(batch.iter().map(|r| r.src.peer)).into(),
         numbers.into(),
         uuid_array(batch.iter().map(|r| r.dst)).into(),
     ]
@@ -89,16 +92,13 @@ fn open_tunnels(
 ) -> i32 {
     raise_error(|| {
         let mut batch = requests(srcs, sessions, dsts)?;
-        let mut turn = Turn::take(registration, &mut batch, |request| request.src.id)?;
-        let roles: HashMap<Uuid, Role> = turn.identities.iter().map(|(id, known)| (*id, known.role)).collect();
-        let opened = open(&mut turn, &batch, |request| {
-            let expected = match roles[&request.src.id] {
-                Role::Agent => "an agent opens no tunnels",
-                Role::Client => "a client opens tunnels to the agents that it was granted",
-                Role::Hub => "a hub opens tunnels to the other peers of its network",
-            };
-            Some(request.src.refused(format!("tunnel to {} is refused: {expected}", request.dst)))
-        })?;
+        let mut turn = Turn::take(registration, &mut batch, |request| request.src.peer)?;
+        let (allowed, refused) = judge(&turn, &batch)?;
+        for TunnelRequest { src, dst } in refused {
+            let role = turn.role(src.peer);
+            turn.refuse(src, Refusal::Tunnel { dst, role });
+        }
+        let opened = open(&mut turn, allowed)?;
         turn.end(opened)
     })
 }
@@ -112,28 +112,34 @@ fn close_tunnels(
 ) -> i32 {
     raise_error(|| {
         let mut batch = requests(srcs, sessions, dsts)?;
-        let mut turn = Turn::take(registration, &mut batch, |request| request.src.id)?;
+        let mut turn = Turn::take(registration, &mut batch, |request| request.src.peer)?;
         let closed = rows(CLOSE, &arguments(&turn, &batch), |row| Ok((row.id(1)?, row.id(2)?)))?;
         tell_closed(&mut turn.fanout, &closed)?;
         turn.end(closed.len())
     })
 }
 
-/// Opens the tunnels that are allowed and not open yet, and tells both ends; `refusal` says what those hear that are
-/// not allowed.
-pub fn open(turn: &mut Turn, batch: &[Request], refusal: impl Fn(Request) -> Option<Event>) -> Result<usize, Error> {
+/// Splits the requests of current sessions into the tunnels that are allowed and the requests that are not.
+pub fn judge(turn: &Turn, batch: &[TunnelRequest]) -> Result<(BTreeSet<(Uuid, Uuid)>, Vec<TunnelRequest>), Error> {
+    let (mut allowed, mut refused) = (BTreeSet::new(), Vec::new());
     if batch.is_empty() {
-        return Ok(0);
+        return Ok((allowed, refused));
     }
-    let judged = rows(JUDGE, &arguments(turn, batch), |row| Ok((row.place(1)?, row.get::<bool>(2)?)))?;
-    let mut allowed = BTreeSet::new();
-    for (place, fine) in judged {
+    for (place, fine) in rows(JUDGE, &arguments(turn, batch), |row| Ok((row.place(1)?, row.get::<bool>(2)?)))? {
         let request = batch[place];
         if fine {
-            allowed.insert((request.src.id, request.dst));
-        } else if let Some(event) = refusal(request) {
-            turn.answer(&event);
+            allowed.insert((request.src.peer, request.dst));
+        } else {
+            refused.push(request);
         }
+    }
+    Ok((allowed, refused))
+}
+
+/// Opens the tunnels that are not open yet, and tells both ends.
+pub fn open(turn: &mut Turn, allowed: BTreeSet<(Uuid, Uuid)>) -> Result<usize, Error> {
+    if allowed.is_empty() {
+        return Ok(0);
     }
     let (srcs, dsts): (Vec<_>, Vec<_>) = allowed.into_iter().unzip();
     let opened = rows(OPEN, &[uuid_array(srcs).into(), uuid_array(dsts).into()], |row| Ok((row.id(1)?, row.id(2)?)))?;
@@ -155,11 +161,11 @@ fn tell_opened(fanout: &mut Fanout, opened: &[(Uuid, Uuid)]) -> Result<(), Error
         let source = ends.get(&src);
         let holder = source.and_then(|end| end.coordinator);
         for (coordinator, held) in by_coordinator(&ends, &dsts, holder) {
-            let far = |dst: &Uuid| Far { id: *dst, binding: ends.get(dst).and_then(|end| end.binding.clone()) };
+            let far = |dst: &Uuid| TunnelEnd { id: *dst, binding: ends.get(dst).and_then(|end| end.binding.clone()) };
             let dsts = if holder == Some(coordinator) {
                 dsts.iter().map(far).collect()
             } else {
-                held.iter().map(|dst| Far { id: *dst, binding: None }).collect()
+                held.iter().map(|dst| TunnelEnd { id: *dst, binding: None }).collect()
             };
             let src_binding = if held.is_empty() { None } else { source.and_then(|end| end.binding.clone()) };
             fanout.tell(coordinator, &Event::Opened { src, src_binding, dsts });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pgrx::pg_sys;
-use tailnet_wire::Role;
+use tailnet_wire::{Event, Refusal, Role, SessionId};
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     array::{from_pg, to_pg, uuid_array},
     error::Error,
     fanout::Fanout,
-    session::Session,
     statement::{Row, rows},
 };
 
@@ -185,8 +184,8 @@ impl Turn {
     }
 
     /// Waits for the turn of sessions that may be in no table: they are the first of their peers, or were forgotten.
-    pub fn take_of_all(registration: Option<pgrx::Uuid>, batch: &[Session]) -> Result<Self, Error> {
-        Self::of(IDENTIFIED, registration, batch.iter().map(|session| session.id))
+    pub fn take_of_all(registration: Option<pgrx::Uuid>, batch: &[SessionId]) -> Result<Self, Error> {
+        Self::of(IDENTIFIED, registration, batch.iter().map(|session| session.peer))
     }
 
     fn of(
@@ -212,8 +211,13 @@ impl Turn {
     }
 
     /// Adds an event for the acting coordinator itself.
-    pub fn answer(&mut self, event: &tailnet_wire::Event) {
+    pub fn answer(&mut self, event: &Event) {
         self.fanout.tell(self.coordinator, event);
+    }
+
+    /// Tells the acting coordinator that a request of one of its sessions is refused.
+    pub fn refuse(&mut self, session: SessionId, why: Refusal) {
+        self.answer(&Event::Refused { id: session.peer, session: session.number, why });
     }
 
     /// Sends what must be told, and returns the count as SQL has it.

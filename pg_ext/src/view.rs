@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 
 use pgrx::prelude::*;
-use tailnet_wire::{Event, Partner};
+use tailnet_wire::{Event, Partner, SessionId};
 use uuid::Uuid;
 
 use crate::{
     array::{self, Array, from_pg, to_pg, uuid_array},
     binding,
     error::{Error, raise_error},
-    session::{Session, sessions},
+    session::sessions,
     settings,
     statement::rows,
     turn::Turn,
@@ -54,9 +54,9 @@ fn view_peers(
         let afters = array::elements("afters", afters)?;
         array::same_length("peers", &batch, "afters", &afters)?;
         let mut batch = batch.into_iter().zip(afters.into_iter().map(|after| after.map(from_pg))).collect();
-        let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.id)?;
+        let mut turn = Turn::take(registration, &mut batch, |(session, _)| session.peer)?;
         let numbers: Vec<i64> = batch.iter().map(|(session, _)| session.number).collect();
-        let ids = uuid_array(batch.iter().map(|(session, _)| session.id));
+        let ids = uuid_array(batch.iter().map(|(session, _)| session.peer));
         let live = rows(LIVE, &[to_pg(turn.coordinator).into(), ids.into(), numbers.into()], |row| row.place(1))?;
         let pages: Vec<_> = live.into_iter().map(|place| batch[place]).collect();
         send_views(&mut turn, &pages)?;
@@ -65,13 +65,13 @@ fn view_peers(
 }
 
 /// Sends each session the page of its view behind a key (None: the first page).
-pub fn send_views(turn: &mut Turn, pages: &[(Session, Option<Uuid>)]) -> Result<(), Error> {
+pub fn send_views(turn: &mut Turn, pages: &[(SessionId, Option<Uuid>)]) -> Result<(), Error> {
     if pages.is_empty() {
         return Ok(());
     }
     let size = (settings::view_partners() / pages.len()).max(1);
     let limit = i64::try_from(size + 1).expect("a page is bounded");
-    let ids = uuid_array(pages.iter().map(|(session, _)| session.id));
+    let ids = uuid_array(pages.iter().map(|(session, _)| session.peer));
     // The nil uuid is no peer, so it comes before the first one.
     let afters = uuid_array(pages.iter().map(|(_, after)| after.unwrap_or_default()));
     let found = rows(PARTNERS, &[ids.into(), afters.into(), limit.into()], |row| {
@@ -87,7 +87,7 @@ pub fn send_views(turn: &mut Turn, pages: &[(Session, Option<Uuid>)]) -> Result<
         let more = partners.len() > size;
         partners.truncate(size);
         let until = if more { partners.last().map(|last| last.id) } else { None };
-        turn.answer(&Event::View { id: session.id, session: session.number, after: *after, until, partners });
+        turn.answer(&Event::View { id: session.peer, session: session.number, after: *after, until, partners });
     }
     Ok(())
 }

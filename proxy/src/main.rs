@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use tailnet_proxy::{
     config::{Config, LogFormat},
     run::Proxy,
@@ -15,14 +14,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Many peers that come at once leave holes between what stays, which glibc's allocator does not give back.
+/// Many peers that come and go at once leave holes in the heap. The allocator of glibc does not give them back.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A free page goes back to the system at once. With the delay that is usual it goes when its neighbours are freed later,
-/// which may be never: what a storm of connects took would stay with the proxy.
+/// mimalloc gives freed pages back to the system after a delay, and only when the same segment frees another page later.
+/// Give them back at once, so that the memory of a storm of connects does not stay with the proxy.
 fn give_back_at_once() {
-    /// `mi_option_purge_delay` of mimalloc 2, in milliseconds; the binding has no name for it.
+    /// `mi_option_purge_delay` of mimalloc 2 and 3, in milliseconds. The binding has no name for it.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     // SAFETY: sets a number that mimalloc reads when it frees a page; no other thread runs yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
@@ -30,8 +29,11 @@ fn give_back_at_once() {
 
 fn main() -> ExitCode {
     give_back_at_once();
-    let config = Config::parse();
+    let (config, warnings) = Config::read();
     start_log(&config);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     match run(config) {
         Ok(code) => code,
         Err(error) => {

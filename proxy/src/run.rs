@@ -11,21 +11,18 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    binder::Binder,
     config::Config,
-    coordinator::Coordinator,
-    database::{Database, DatabaseError},
-    handshaker::Handshaker,
-    heartbeater::Heartbeater,
-    hub::Hub,
-    querier::Querier,
-    reporter::Reporter,
-    server::{self, Server},
-    session::Options,
-    shedder::Shedder,
-    traces::Traces,
-    tunneler::Tunneler,
-    worker::Workshop,
+    edge::server::{self, Server},
+    observe::traces::Traces,
+    peer::session::Options,
+    postgres::{
+        database::{Database, DatabaseError},
+        registration::Coordinator,
+        shedder::Shedder,
+        worker::Workforce,
+        workers::{Binder, Handshaker, Liveness, Querier, Reporter, Tunneler},
+    },
+    state::switchboard::Switchboard,
 };
 
 /// The most time for the last traces: a collector that does not answer must not keep a proxy from ending.
@@ -55,26 +52,26 @@ pub enum StartError {
 pub struct Proxy {
     config: Config,
     database: Database,
-    hub: Hub,
+    switchboard: Switchboard,
     public: TcpListener,
     admin: TcpListener,
 }
 
 impl Proxy {
-    /// Binds the listeners. Neither Postgres nor the collector of traces need be there.
+    /// Binds the listeners. Postgres and the collector of traces may be away.
     ///
     /// # Errors
     /// When an address cannot be bound, or the options of TLS or of the export of traces do not fit together.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let database = config.database()?;
         let (public, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
-        let mut hub = Hub::new(config.report_queue);
+        let mut switchboard = Switchboard::new(config.report_queue);
         if let Some(endpoint) = &config.otlp_endpoint.0 {
-            let settings = config.traces(hub.coordinator);
-            let export = Export::start(endpoint, settings, hub.metrics.spans.clone())?;
-            hub.traces = Traces::exported(export, config.trace_ratio);
+            let settings = config.traces(switchboard.coordinator);
+            let export = Export::start(endpoint, settings, switchboard.metrics.spans.clone())?;
+            switchboard.traces = Traces::exported(export, config.trace_ratio);
         }
-        Ok(Self { config, database, hub, public, admin })
+        Ok(Self { config, database, switchboard, public, admin })
     }
 
     /// The addresses of the public and of the admin listener.
@@ -87,54 +84,54 @@ impl Proxy {
 
     /// Serves until `shutdown`, then drains.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, database, hub, public, admin } = self;
+        let Self { config, database, switchboard, public, admin } = self;
         let (name, workers) = (config.name(), config.workers());
-        let hub = Arc::new(hub);
+        let switchboard = Arc::new(switchboard);
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
-        let coordinator = Coordinator::new(&name, Arc::clone(&hub), database.clone());
+        let coordinator = Coordinator::new(&name, Arc::clone(&switchboard), database.clone());
         let coordinator = tokio::spawn(coordinator.run(closing.clone()));
 
         let tasks = TaskTracker::new();
-        let shop = Workshop { hub: Arc::clone(&hub), database, stop: stop.clone() };
-        shop.hire(&Querier, workers.querier, config.batching(), &tasks);
-        shop.hire(&Binder, workers.binder, config.batching(), &tasks);
-        shop.hire(&Tunneler, workers.tunneler, config.batching(), &tasks);
-        shop.hire(&Handshaker, workers.handshaker, config.batching(), &tasks);
-        // One connection each: what they write is sorted, and two batches at once would only wait for each other.
-        shop.hire(&Heartbeater, 1, config.heartbeat_batching(), &tasks);
-        shop.hire(&Reporter, 1, config.report_batching(), &tasks);
+        let workforce = Workforce { switchboard: Arc::clone(&switchboard), database, stop: stop.clone() };
+        workforce.hire(&Querier, workers.querier, config.batching(), &tasks);
+        workforce.hire(&Binder, workers.binder, config.batching(), &tasks);
+        workforce.hire(&Tunneler, workers.tunneler, config.batching(), &tasks);
+        workforce.hire(&Handshaker, workers.handshaker, config.batching(), &tasks);
+        // One worker each: their batches are sorted by key, so two at once would only wait for each other.
+        workforce.hire(&Liveness, 1, config.liveness_batching(), &tasks);
+        workforce.hire(&Reporter, 1, config.report_batching(), &tasks);
 
         let sessions = TaskTracker::new();
         let server = Server {
-            hub: Arc::clone(&hub),
+            switchboard: Arc::clone(&switchboard),
             sessions: sessions.clone(),
             options: Options { ping_interval: config.ping_interval, shutdown: shutdown.clone() },
         };
-        tasks.spawn(Shedder::new(Arc::clone(&hub), config.shed_after).run(shutdown.clone()));
+        tasks.spawn(Shedder::new(Arc::clone(&switchboard), config.shed_after).run(shutdown.clone()));
         tasks.spawn(serve(public, server.public(), shutdown.clone()));
-        tasks.spawn(serve(admin, server::admin(Arc::clone(&hub)), stop.clone()));
+        tasks.spawn(serve(admin, server::admin(Arc::clone(&switchboard)), stop.clone()));
 
         shutdown.cancelled().await;
         let end = Instant::now() + config.drain_time;
-        hub.drain();
+        switchboard.drain();
         sessions.close();
         let drain = async {
-            // What peers asked for before they were closed is written first; then one call marks all of them lost.
-            hub.idle().await;
+            // First write what peers asked for before they were closed. Then one call marks all of them lost.
+            switchboard.idle().await;
             closing.cancel();
             if let Err(error) = coordinator.await {
                 tracing::error!(%error, "the coordinator failed");
             }
             sessions.wait().await;
-            // That all agents are disconnected by now, and what they reported.
-            hub.records_written().await;
+            // Write that all agents are disconnected, and what they reported.
+            switchboard.records_written().await;
         };
         if timeout_at(end, drain).await.is_err() {
             tracing::warn!(waiting = sessions.len(), "drain time is over");
         }
         stop.cancel();
-        hub.traces.flush(FLUSH_TIME.min(end - Instant::now())).await;
+        switchboard.traces.flush(FLUSH_TIME.min(end - Instant::now())).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use futures_util::future::try_join_all;
 use proptest::{collection::vec, option, prelude::*, strategy::ValueTree, test_runner::TestRunner};
-use tailnet_tests::harness::{Proxy, Stack, deadline::until, run, run_with, stack::Setup, statements::Statements};
+use tailnet_harness::{Proxy, Stack, deadline::until, run, run_with, stack::Setup, statements::Statements};
 use tailnet_wire::Role;
 use uuid::Uuid;
 
@@ -132,7 +132,7 @@ async fn b62_a_shutdown_writes_what_waits() {
     .await;
 }
 
-async fn connect(stack: &Stack, count: usize) -> Result<Vec<tailnet_tests::harness::TestPeer>> {
+async fn connect(stack: &Stack, count: usize) -> Result<Vec<tailnet_harness::TestPeer>> {
     try_join_all((0..count).map(async |_| stack.left().connect(&stack.create(Role::Agent).await?).await)).await
 }
 

@@ -2,14 +2,12 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tailnet_tests::{
-    harness::{
-        Stack, TestIdentity, TestPeer,
-        stack::{NETWORK, Pair},
-    },
-    message::Request,
+use tailnet_harness::{
+    Stack, TestPeer,
+    stack::{NETWORK, Pair},
 };
-use tailnet_wire::{Role, node::own_addresses};
+use tailnet_tools::{identity::TestIdentity, message::Request};
+use tailnet_wire::{Role, fields::own_addresses};
 use uuid::Uuid;
 
 on_one_proxy_and_on_two! {

@@ -5,11 +5,10 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tailnet_proxy::{chain::Chain, config::Config};
-use tailnet_tests::{
-    harness::{Proxy, Stack, deadline::until, run_with, stack::Setup},
-    message::Request,
-};
+use tailnet_harness::{Proxy, Stack, deadline::until, run_with, stack::Setup};
+use tailnet_proxy::config::Config;
+use tailnet_tools::message::Request;
+use tailnet_wire::Chain;
 use uuid::Uuid;
 
 /// A certificate authority, and its file.

@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tailnet_tests::{
-    harness::{LogTap, Stack, stack::Pair, statements::Statements},
-    message::Request,
-};
+use tailnet_harness::{LogTap, Stack, stack::Pair, statements::Statements};
+use tailnet_tools::message::Request;
 use tailnet_wire::Role;
 
 on_one_proxy_and_on_two! {

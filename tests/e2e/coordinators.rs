@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use serde_json::json;
-use tailnet_tests::{
-    coordinator::{ConnectError, Credentials},
-    harness::{
-        Stack, TestPeer,
-        deadline::until,
-        process_tree,
-        relay::Traffic,
-        run_with,
-        stack::{Pair, Setup},
-    },
+use tailnet_harness::{
+    Stack, TestPeer,
+    deadline::until,
+    process_tree,
+    relay::Traffic,
+    run_with,
+    stack::{Pair, Setup},
+};
+use tailnet_tools::{
     message::Request,
+    websocket::{ConnectError, Credentials},
 };
 use tailnet_wire::Role;
 use uuid::Uuid;

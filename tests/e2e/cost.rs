@@ -1,10 +1,8 @@
 //! What a node update costs, counted by Postgres.
 
 use anyhow::{Context, Result};
-use tailnet_tests::{
-    harness::{LogTap, Proxy, Stack, run, statements::Statements, tap::Heard},
-    message::Request,
-};
+use tailnet_harness::{LogTap, Proxy, Stack, run, statements::Statements, tap::Heard};
+use tailnet_tools::message::Request;
 use tailnet_wire::{Event, Role};
 
 const UPDATES: u64 = 20;

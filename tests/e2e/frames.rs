@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tailnet_tests::{
-    harness::{Stack, stack::Pair},
-    message::{Kind, Request},
-};
+use tailnet_harness::{Stack, stack::Pair};
+use tailnet_tools::message::{Kind, Request};
 use tailnet_wire::Role;
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;

@@ -1,10 +1,8 @@
 //! Handshakes: a peer says that it is ready for one.
 
 use anyhow::Result;
-use tailnet_tests::{
-    harness::{Stack, stack::Pair},
-    message::Request,
-};
+use tailnet_harness::{Stack, stack::Pair};
+use tailnet_tools::message::Request;
 use tailnet_wire::Role;
 use uuid::Uuid;
 

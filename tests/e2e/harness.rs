@@ -1,10 +1,8 @@
 //! The harness itself: what the other tests take for granted.
 
 use anyhow::Result;
-use tailnet_tests::{
-    harness::{Stack, stack::Pair},
-    message::Kind,
-};
+use tailnet_harness::{Stack, stack::Pair};
+use tailnet_tools::message::Kind;
 
 on_one_proxy_and_on_two! {
     marker_passes_after_all_that_was_committed_before_it,

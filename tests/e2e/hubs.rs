@@ -1,10 +1,8 @@
 //! A peer with very many tunnels.
 
 use anyhow::{Context, Result};
-use tailnet_tests::{
-    harness::{LogTap, Stack, TestIdentity, TestPeer, stack::NETWORK, tap::Heard},
-    message::Request,
-};
+use tailnet_harness::{LogTap, Stack, TestPeer, stack::NETWORK, tap::Heard};
+use tailnet_tools::{identity::TestIdentity, message::Request};
 use tailnet_wire::{Event, Role};
 use uuid::Uuid;
 

@@ -39,7 +39,7 @@ mod tokens;
 mod traces;
 mod tunnels;
 
-use tailnet_tests::harness::{Stack, proxy::ProxyOption, run_with, stack::Setup};
+use tailnet_harness::{Stack, proxy::ProxyOption, run_with, stack::Setup};
 
 /// Runs a test on so many proxies that have these options.
 async fn run_with_options(

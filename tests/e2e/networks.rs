@@ -1,10 +1,8 @@
 //! Networks: nobody learns anything of another one.
 
 use anyhow::Result;
-use tailnet_tests::{
-    harness::{Marker, Stack, TestIdentity, stack::NETWORK},
-    message::Request,
-};
+use tailnet_harness::{Marker, Stack, stack::NETWORK};
+use tailnet_tools::{identity::TestIdentity, message::Request};
 use tailnet_wire::Role;
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use tailnet_tests::harness::{Stack, plan::Explainer, run};
+use tailnet_harness::{Stack, plan::Explainer, run};
 
 /// Tables with a row for each peer, tunnel or connection.
 const LARGE: [&str; 6] = ["peers", "tunnels", "identities", "grants", "agent_connections", "connection_logs"];

@@ -1,9 +1,10 @@
 //! `tailnet-peer` itself: the main job, from a token to bytes through WireGuard.
 
-use std::path::Path;
+use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result};
-use tailnet_tests::harness::{Proxy, Stack, TestIdentity, deadline::DEADLINE, process, run};
+use tailnet_harness::{Proxy, Stack, deadline::DEADLINE, process, run};
+use tailnet_tools::identity::TestIdentity;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
@@ -15,6 +16,7 @@ on_one_proxy_and_on_two! {
     real_peers_find_an_agent_that_comes_later,
 }
 
+const BINARY: &str = "TAILNET_PEER_BIN";
 const BYTES: u64 = 1 << 20;
 
 async fn real_peers_echo_through_wireguard(stack: &Stack) -> Result<()> {
@@ -113,7 +115,9 @@ async fn echo(
 }
 
 fn tailnet_peer(proxy: &Proxy, identity: &TestIdentity) -> Result<Command> {
-    let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_tailnet-peer")))?;
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-peer");
+    let binary = env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
+    let mut command = process::command(&binary).with_context(|| format!("{BINARY} may name another"))?;
     command
         .env("TAILNET_TOKEN", &identity.token)
         .env("TAILNET_PEER_ID", identity.id.to_string())

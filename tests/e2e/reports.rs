@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::Result;
 use proptest::{collection::vec, option, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
-use tailnet_tests::harness::{Stack, TestPeer, deadline::until, run, run_with, stack::Setup};
+use tailnet_harness::{Stack, TestPeer, deadline::until, run, run_with, stack::Setup};
 use tailnet_wire::Role;
 use uuid::Uuid;
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use tailnet_tests::{
-    coordinator::{ConnectError, Credentials},
-    harness::{
-        Proxy, Stack, cluster,
-        deadline::until,
-        private_cluster::Shutdown,
-        relay::Traffic,
-        run_with,
-        stack::{Pair, Setup},
-    },
+use tailnet_harness::{
+    Proxy, Stack,
+    deadline::until,
+    private_cluster::Shutdown,
+    relay::Traffic,
+    run_with,
+    stack::{Pair, Setup},
+};
+use tailnet_tools::{
+    cluster,
+    websocket::{ConnectError, Credentials},
 };
 use tailnet_wire::Role;
 use uuid::Uuid;

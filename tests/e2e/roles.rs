@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tailnet_tests::harness::{Stack, cluster, run};
+use tailnet_harness::{Stack, run};
+use tailnet_tools::cluster;
 use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
 

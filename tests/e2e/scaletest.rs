@@ -10,7 +10,7 @@ use std::env;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tailnet_tests::harness::{Proxy, Stack, run};
+use tailnet_harness::{Proxy, Stack, run};
 use uuid::Uuid;
 
 use self::program::Running;

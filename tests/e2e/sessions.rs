@@ -1,10 +1,10 @@
 //! Sessions: one peer, one websocket that counts.
 
 use anyhow::Result;
-use tailnet_tests::{
-    coordinator::{ConnectError, Credentials},
-    harness::{Stack, run, stack::Pair},
+use tailnet_harness::{Stack, run, stack::Pair};
+use tailnet_tools::{
     message::Request,
+    websocket::{ConnectError, Credentials},
 };
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tailnet_tests::{
-    coordinator::Credentials,
-    harness::{Stack, TestPeer, proxy::ProxyOption},
+use tailnet_harness::{Stack, TestPeer, proxy::ProxyOption};
+use tailnet_tools::{
     message::{Kind, Message, Request},
+    websocket::Credentials,
 };
 use tailnet_wire::Role;
 use uuid::Uuid;

@@ -1,9 +1,7 @@
 //! Tokens: who is let in, and how it may show who it is.
 
-use tailnet_tests::{
-    coordinator::{ConnectError, Credentials},
-    harness::{Stack, run},
-};
+use tailnet_harness::{Stack, run};
+use tailnet_tools::websocket::{ConnectError, Credentials};
 use tailnet_wire::Role;
 
 #[tokio::test]

@@ -8,10 +8,10 @@ use std::{collections::HashSet, fmt::Write as _};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use tailnet_tests::{
-    coordinator::{ConnectError, Credentials},
-    harness::{Proxy, Stack, TestPeer, deadline::until, run_with, stack::Setup, statements::Statements},
+use tailnet_harness::{Proxy, Stack, TestPeer, deadline::until, run_with, stack::Setup, statements::Statements};
+use tailnet_tools::{
     message::Request,
+    websocket::{ConnectError, Credentials},
 };
 use tailnet_wire::Role;
 use uuid::Uuid;

@@ -1,10 +1,8 @@
 //! Tunnels: who learns of whom.
 
 use anyhow::Result;
-use tailnet_tests::{
-    harness::{Stack, stack::Pair},
-    message::{Kind, Request},
-};
+use tailnet_harness::{Stack, stack::Pair};
+use tailnet_tools::message::{Kind, Request};
 use tailnet_wire::Role;
 
 on_one_proxy_and_on_two! {

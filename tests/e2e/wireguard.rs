@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tailnet_tests::peer::{
+use tailnet_tools::peer::{
     announcement::{self, Announcement},
     echo_client::EchoClient,
     echo_server::EchoServer,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
-use tailnet_tests::harness::{LightPeer, light_peer::Door, received::Word};
+use tailnet_tools::checking::{LightPeer, light_peer::Door, received::Word};
 use tailnet_wire::Role;
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;

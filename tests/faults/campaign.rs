@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tailnet_tests::harness::Oracle;
+use tailnet_tools::checking::Oracle;
 use tokio::time::sleep;
 
 use crate::{

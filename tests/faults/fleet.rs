@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
-use tailnet_tests::harness::{LightPeer, TestIdentity, light_peer::Watched, operator::Operator};
+use tailnet_harness::operator::Operator;
+use tailnet_tools::{
+    checking::{LightPeer, light_peer::Watched},
+    identity::TestIdentity,
+};
 use tailnet_wire::Role;
 use tokio::{
     sync::watch,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
-use tailnet_tests::harness::{private_cluster::Shutdown, relay::Traffic};
+use tailnet_harness::{private_cluster::Shutdown, relay::Traffic};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -100,7 +100,7 @@ async fn proxy_restart(world: &World, slot: &Slot) -> Result<Effects> {
     Ok(Effects::drained(&slot.name))
 }
 
-async fn come_back(world: &World, slot: &Slot, process: &mut Option<tailnet_tests::harness::Proxy>) -> Result<()> {
+async fn come_back(world: &World, slot: &Slot, process: &mut Option<tailnet_harness::Proxy>) -> Result<()> {
     slot.start_proxy(process).await?;
     world.set_door(&slot.name, process.as_ref().map(|proxy| slot.door(proxy)));
     Ok(())

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use tailnet_tests::harness::{cluster, private_cluster::PrivateCluster};
+use tailnet_harness::private_cluster::PrivateCluster;
+use tailnet_tools::cluster;
 use tokio_postgres::Config;
 
 /// Two clusters, at two places. One of them takes writes.

@@ -1,7 +1,8 @@
 //! The place of one proxy: processes come and go, name and relays stay.
 
 use anyhow::{Context, Result, bail, ensure};
-use tailnet_tests::harness::{Proxy, Relay, database::Login, light_peer::Door, proxy::ProxyOption, relay::Traffic};
+use tailnet_harness::{Proxy, Relay, database::Login, proxy::ProxyOption, relay::Traffic};
+use tailnet_tools::checking::light_peer::Door;
 use tokio::sync::Mutex;
 
 /// Peers that are gone are found within seconds. Everything else as operators would leave it.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use tailnet_tests::{
-    harness::{
+use tailnet_tools::{
+    checking::{
         account::{Account, Closing, Doings},
         light_peer::Watched,
         oracle::Named,
@@ -99,7 +99,7 @@ fn is_due(parting: Parting, partner: &Account, to: Uuid, effects: &Effects) -> b
 
 #[cfg(test)]
 mod tests {
-    use tailnet_tests::harness::TestIdentity;
+    use tailnet_tools::identity::TestIdentity;
     use tailnet_wire::Role;
 
     use super::*;

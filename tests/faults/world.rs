@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::PoisonError};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use tailnet_tests::harness::{Relay, cluster, database::Database, light_peer::Door};
+use tailnet_harness::{Relay, database::Database};
+use tailnet_tools::{checking::light_peer::Door, cluster};
 use tokio::sync::{Mutex, watch};
 use tokio_postgres::{Client, Config};
 use uuid::Uuid;

@@ -1,7 +1,6 @@
 //! As much HTTP as an exporter needs: plain, over hyper, in the runtime of the program.
 
 use std::{
-    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,30 +11,31 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use tailnet_wire::Chain;
 use tokio::{runtime::Handle, time::timeout};
 
-/// The most bytes of an answer: a collector says little.
+/// The most bytes of an answer. A collector says little.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Sends requests to a collector. Its clones share the connection and the fault.
+/// Sends requests to a collector. Its clones share the connection and the last problem.
 #[derive(Debug, Clone)]
 pub struct Client {
     runtime: Handle,
     hyper: Hyper<HttpConnector, Full<Bytes>>,
     patience: Duration,
-    fault: Arc<Mutex<Option<String>>>,
+    problem: Arc<Mutex<Option<String>>>,
 }
 
 impl Client {
-    /// Of this runtime, which must run while requests are made. Each request may take so long.
+    /// A client that works in `runtime`, which must run while requests are made. Each request may take `patience`.
     pub fn new(runtime: Handle, patience: Duration) -> Self {
         let hyper = Hyper::builder(TokioExecutor::new()).build_http();
-        Self { runtime, hyper, patience, fault: Arc::default() }
+        Self { runtime, hyper, patience, problem: Arc::default() }
     }
 
-    /// Why the last request had no answer; the exporter's own error does not say.
-    pub fn take_fault(&self) -> Option<String> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Why the last request got no answer. The error of the exporter does not say it.
+    pub fn take_problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn send(self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -54,18 +54,13 @@ impl Client {
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // The exporter runs on a thread of its own, where sockets and timers do not work.
+        // The exporter calls this on a thread of its own, where sockets and timers of the runtime do not work.
         let answer = match self.runtime.spawn(self.clone().send(request)).await {
             Ok(answer) => answer,
-            Err(error) => Err(error.into()), // the runtime ends
+            Err(error) => Err(error.into()), // the runtime has ended
         };
-        let fault = answer.as_ref().err().map(|error| text(&**error));
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        let problem = answer.as_ref().err().map(|error| Chain(&**error).to_string());
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         answer
     }
-}
-
-/// An error with its causes.
-fn text(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", text(cause)))
 }

@@ -1,10 +1,10 @@
-//! What became of spans. The difference waits, or was dropped.
+//! How many spans ended, and how many the collector took. The others wait, or were dropped.
 
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 
-/// Shared by its clones.
+/// Clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// Spans that ended and are to be exported.

@@ -1,8 +1,8 @@
 //! Spans on their way to a collector.
 //!
-//! A bounded queue and a thread of its own, both of the SDK, stand between who ends a span and the collector: ending one
-//! never waits. What the queue has no room for and what the collector does not take is dropped; the SDK logs the former
-//! once, and the latter is logged once until the collector is back.
+//! The SDK puts ended spans into a bounded queue, and a thread of its own sends them, so the end of a span never waits. Spans
+//! for which the queue has no room are dropped, and so are spans that the collector does not take. The SDK logs the first
+//! case once. This module logs the second case once, until the collector is back.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -30,7 +30,7 @@ use crate::{client::Client, counts::Counts, endpoint::Endpoint};
 /// The most time for one request to the collector, with its repeats.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What makes an export impossible: the environment says what the exporter cannot do.
+/// The environment asks for what the exporter cannot do.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot export traces")]
 pub struct ExportError(#[from] ExporterBuildError);
@@ -38,11 +38,11 @@ pub struct ExportError(#[from] ExporterBuildError);
 /// The program that spans come from, as collectors show it.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// Unless OTEL_RESOURCE_ATTRIBUTES has another `service.name`.
+    /// Its name, unless OTEL_RESOURCE_ATTRIBUTES has another `service.name`.
     pub default_name: &'static str,
-    /// Whatever else says otherwise.
+    /// Its name, whatever the environment says.
     pub name: Option<String>,
-    /// Its version.
+    /// The version of the program.
     pub version: &'static str,
     /// Tells this process from others of the same name.
     pub instance: String,
@@ -51,12 +51,12 @@ pub struct Service {
 /// Which spans are exported, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where they come from.
+    /// The program.
     pub service: Service,
     /// The share of traces that is sampled, from 0 to 1. A span below another is sampled as that one is.
     pub ratio: f64,
-    /// How many spans may wait; None: as the SDK has it, which is 2048, or OTEL_BSP_MAX_QUEUE_SIZE. The room is taken at
-    /// once, about 0.5 KiB a span.
+    /// How many spans may wait; None: the default of the SDK, 2048 or OTEL_BSP_MAX_QUEUE_SIZE. The SDK allocates the room
+    /// at once, about 0.5 KiB for a span.
     pub queue: Option<usize>,
 }
 
@@ -67,7 +67,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Exports to this collector; must be called in the runtime of the program. The collector need not be there.
+    /// Exports to this collector. Must be called in the runtime of the program. The collector may be away.
     ///
     /// # Errors
     /// When the environment (OTEL_EXPORTER_OTLP_…) asks for what the exporter cannot do.
@@ -97,7 +97,7 @@ impl Export {
         Ok(Self { provider })
     }
 
-    /// Exports nothing: for the ids of spans, all of which are sampled.
+    /// Exports nothing. All spans are sampled, so that they have ids.
     pub fn nowhere() -> Self {
         Self { provider: SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).build() }
     }
@@ -107,12 +107,12 @@ impl Export {
         self.provider.tracer(scope)
     }
 
-    /// Sends what has ended, and ends the export. Whether all of it was sent in this time; spans that end later are
-    /// dropped.
+    /// Sends the spans that have ended, and ends the export. Whether all of them were sent within `patience`. Spans that end
+    /// later are dropped.
     pub async fn flush(&self, patience: Duration) -> bool {
         let (done, flushed) = oneshot::channel();
         let provider = self.provider.clone();
-        // Not in the runtime: that would wait for it when the program has to end at once.
+        // On a thread of its own: the runtime would wait for it when the program has to end at once.
         thread::spawn(move || done.send(provider.shutdown_with_timeout(patience).is_ok()));
         flushed.await.unwrap_or(false)
     }
@@ -131,7 +131,7 @@ fn resource(service: Service) -> Resource {
     }
 }
 
-/// Counts the spans that are put into the queue, or would be if it had room.
+/// Counts the spans that end, whether or not the queue has room for them.
 #[derive(Debug)]
 struct Counted {
     queue: BatchSpanProcessor,
@@ -161,7 +161,7 @@ impl SpanProcessor for Counted {
     }
 }
 
-/// Counts what the collector takes, and says once when it takes nothing.
+/// Counts the spans that the collector takes, and logs once when it takes none.
 #[derive(Debug)]
 struct Exporter {
     otlp: OtlpExporter,
@@ -172,7 +172,7 @@ struct Exporter {
 }
 
 impl SpanExporter for Exporter {
-    /// Never an error: the SDK would log each of them.
+    /// Returns no error, because the SDK would log each of them.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
         match self.otlp.export(batch).await {
@@ -184,7 +184,7 @@ impl SpanExporter for Exporter {
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    let error = self.client.take_fault().unwrap_or_else(|| error.to_string());
+                    let error = self.client.take_problem().unwrap_or_else(|| error.to_string());
                     let endpoint = &self.endpoint;
                     tracing::warn!(%endpoint, error, "the collector takes no traces: spans are dropped until it does");
                 }

@@ -2,10 +2,10 @@
 //!
 //! - [`parent`]: the `traceparent` and `tracestate` headers of W3C Trace Context
 //! - [`endpoint`]: where a collector is
-//! - [`export`]: spans on their way to it, over OTLP (HTTP with protobuf); [`client`]: the HTTP below
+//! - [`export`]: sends spans to it, over OTLP (HTTP with protobuf); [`client`]: the HTTP client of the export
 //! - [`counts`]: what became of the spans
 //!
-//! Spans are those of the OpenTelemetry SDK. Nothing here is global: who makes spans holds the tracer.
+//! Spans are those of the OpenTelemetry SDK. Nothing here is global: the code that makes spans holds the tracer.
 
 pub mod client;
 pub mod counts;

@@ -1,7 +1,7 @@
 //! The headers of W3C Trace Context (level 1).
 //!
-//! Read here and not by the SDK's propagator, because that takes ids of any length. What cannot be read is as if it were
-//! not there: the trace starts anew, and who sent it is served all the same.
+//! The propagator of the SDK is not used, because it takes ids of any length. A header that cannot be read counts as absent:
+//! the trace starts anew, and the request is served all the same.
 
 use std::str::FromStr as _;
 
@@ -11,7 +11,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 /// Names the span that a request belongs to.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What tracing systems add to it. It is carried on as it came.
+/// What tracing systems add to it. It is passed on as it came.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The span that a request belongs to; None: it names none, or names it wrongly.
@@ -20,7 +20,7 @@ pub fn read(headers: &HeaderMap) -> Option<SpanContext> {
     let (Some(parent), None) = (parents.next(), parents.next()) else { return None };
     let (trace_id, span_id, flags) = ids(parent.as_bytes())?;
     let states: Option<Vec<&str>> = headers.get_all(TRACESTATE).iter().map(|value| value.to_str().ok()).collect();
-    // A state that cannot be read does not spoil the parent.
+    // The parent counts even if the state cannot be read.
     let state = states.and_then(|states| TraceState::from_str(&states.join(",")).ok()).unwrap_or_default();
     let context = SpanContext::new(trace_id, span_id, flags, true, state);
     context.is_valid().then_some(context)

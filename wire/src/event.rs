@@ -1,15 +1,12 @@
 //! What a coordinator is told.
 //!
-//! An event carries the new state itself, never a hint to go and read it: folding a log takes no query. It says
-//! nothing of who must hear it: the proxy knows from the same log which of its peers share a tunnel with whom.
-
-use std::sync::Arc;
+//! An event carries the new state itself, so a proxy folds its log without a query. An event does not list the peers that
+//! must hear it: the proxy knows from the same log which of its peers share a tunnel with whom.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::node::Digest;
+use crate::{fields::Digest, node::Node, refusal::Refusal};
 
 /// One entry of a coordinator's log, in commit order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +32,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         src_binding: Option<Binding>,
         /// The other ends, with their bindings for the coordinator that holds `src`.
-        dsts: Vec<Far>,
+        dsts: Vec<TunnelEnd>,
     },
     /// Tunnels from one peer were closed.
     Closed {
@@ -67,9 +64,7 @@ pub enum Event {
         /// Which one.
         session: i64,
         /// What was wrong and what was expected.
-        error: String,
-        /// Whether the session must end (close 1008).
-        fatal: bool,
+        why: Refusal,
     },
     /// A page of a view: all tunnel partners of `id` with keys after `after` and up to `until`, and no others.
     View {
@@ -86,8 +81,8 @@ pub enum Event {
         /// In key order.
         partners: Vec<Partner>,
     },
-    /// What is absent from the tables is absent: until now, after a crash had emptied them, a partner that is missing
-    /// from a view may just not have been restored yet. Sent once a registration.
+    /// From now on a partner that is missing from the tables is absent. Before this event it may only not be restored
+    /// yet, because a crash had emptied the tables. Each registration gets this event once.
     Settled,
 }
 
@@ -110,7 +105,7 @@ pub enum Binding {
         /// Tells nodes apart; equal for nodes that differ in `as_of` only.
         digest: Digest,
         /// The text as the peer sent it.
-        node: Arc<RawValue>,
+        node: Node,
     },
     /// The peer's session ended without a goodbye.
     Lost,
@@ -120,15 +115,15 @@ pub enum Binding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// A newer session of the same peer took over (close 4001).
+    /// A newer session of the same peer took over.
     Superseded,
-    /// The identity was revoked (close 4003).
+    /// An operator revoked the peer.
     Revoked,
 }
 
-/// The far end of a tunnel.
+/// The other end of a tunnel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Far {
+pub struct TunnelEnd {
     /// Its peer id.
     pub id: Uuid,
     /// None: it never bound, or the receiver has no use for it.

@@ -1,252 +1,63 @@
-//! The JSON object that a peer announces about itself.
+//! What a peer announces about itself, as the text that it sent.
 //!
-//! A node is stored and sent on as the text that the peer sent, so unknown fields survive; it is parsed once, in the
-//! extension, to check it and to compute its digest.
+//! A node is stored and sent on as text, so unknown fields survive and nobody prints it again. The text is JSON; its
+//! known fields are read with [`Node::fields`] where they are needed: in the extension, which checks them.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
+use serde_json::value::RawValue;
 
-use crate::role::Role;
+use crate::fields::{NodeError, NodeFields};
 
-/// The largest node in bytes of text. A real one has 500 to 2,000; the bound keeps one peer from filling a batch.
-pub const MAX_NODE_BYTES: usize = 64 * 1024;
-
-/// The networks in which an agent's address may lie: its first six bytes; the other ten are those of its id.
-const AGENT_PREFIXES: [[u8; 6]; 2] = [[0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0], [0xfd, 0x60, 0x62, 0x7a, 0xa4, 0x2b]];
-
-/// How much of an entry is repeated in an error.
-const SHOWN: usize = 64;
-
-/// A node that has the form of one. All fields are optional; a field that is there has the type given here.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(expecting = "an object")]
-pub struct Node {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    /// When the peer made the node. Not part of what the node says: two nodes that differ here only are the same.
-    #[serde(skip_serializing)]
-    #[allow(dead_code, reason = "read to check its type and to keep it out of the digest")]
-    as_of: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disco: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preferred_derp: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    derp_latency: Option<BTreeMap<String, f64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    derp_forced_websocket: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    addresses: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    allowed_ips: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoints: Option<Vec<String>>,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, Value>,
-}
-
-/// The known fields; [`Node::parse`] refuses other spellings of them.
-const FIELDS: [&str; 10] = [
-    "id",
-    "as_of",
-    "key",
-    "disco",
-    "preferred_derp",
-    "derp_latency",
-    "derp_forced_websocket",
-    "addresses",
-    "allowed_ips",
-    "endpoints",
-];
-
-/// Tells nodes apart without keeping them: the first eight bytes of a SHA-256 over the node without `as_of`, with its
-/// keys sorted. Signed, because it is a bigint in Postgres.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A JSON text. Clones share it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Digest(pub i64);
-
-/// What is wrong with a node.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// More than [`MAX_NODE_BYTES`].
-    #[error("node has {0} bytes, expected at most {MAX_NODE_BYTES}")]
-    TooLarge(usize),
-    /// No object, or a known field of another type.
-    #[error("node is not an object with the fields of a tailnet node: {0}")]
-    Form(#[from] serde_json::Error),
-    /// Some readers match names without case: a second spelling would smuggle a value past the rules.
-    #[error("node has a field {found:?}, expected {expected:?}")]
-    Spelling {
-        /// As it came.
-        found: String,
-        /// The known field.
-        expected: &'static str,
-    },
-    /// An address that the role may not announce.
-    #[error("node has {entry:?} in {field}, expected {expected}")]
-    Address {
-        /// `addresses` or `allowed_ips`.
-        field: &'static str,
-        /// The entry, cut to 64 characters.
-        entry: String,
-        /// What would have been accepted.
-        expected: String,
-    },
-}
+pub struct Node(Arc<RawValue>);
 
 impl Node {
-    /// Parses the text of a node.
+    /// Takes a text that is JSON. Whether it is a node says [`Node::fields`].
     ///
     /// # Errors
-    /// When it is too large, is no object, gives a known field another type, twice, or in another spelling.
-    pub fn parse(text: &str) -> Result<Self, NodeError> {
-        if text.len() > MAX_NODE_BYTES {
-            return Err(NodeError::TooLarge(text.len()));
-        }
-        let node: Self = serde_json::from_str(text)?;
-        for found in node.unknown.keys() {
-            if let Some(expected) = FIELDS.into_iter().find(|known| known.eq_ignore_ascii_case(found)) {
-                return Err(NodeError::Spelling { found: found.chars().take(SHOWN).collect(), expected });
-            }
-        }
-        Ok(node)
+    /// When it is not JSON.
+    pub fn new(text: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text).map(|text| Self(text.into()))
     }
 
-    /// Checks the addresses against what `id` may announce in its role.
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Reads the known fields.
     ///
     /// # Errors
-    /// Names the first field and entry that breaks the rule, and what was expected.
-    pub fn check(&self, role: Role, id: Uuid) -> Result<(), NodeError> {
-        for (field, entries) in [("addresses", &self.addresses), ("allowed_ips", &self.allowed_ips)] {
-            for entry in entries.iter().flatten() {
-                check_entry(entry, role, id).map_err(|expected| NodeError::Address {
-                    field,
-                    entry: entry.chars().take(SHOWN).collect(),
-                    expected,
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The digest of what the node says.
-    pub fn digest(&self) -> Digest {
-        let text = serde_json::to_vec(self).expect("a parsed node has string keys and finite numbers");
-        let hash: [u8; 32] = Sha256::digest(&text).into();
-        let (first, _) = hash.split_first_chunk().expect("32 bytes have 8");
-        Digest(i64::from_be_bytes(*first))
+    /// When the text is not that of a node: see [`NodeFields::parse`].
+    pub fn fields(&self) -> Result<NodeFields, NodeError> {
+        NodeFields::parse(self.as_str())
     }
 }
 
-/// The addresses that belong to a peer with this id, one a prefix.
-pub fn own_addresses(id: Uuid) -> [Ipv6Addr; 2] {
-    AGENT_PREFIXES.map(|prefix| {
-        let mut bytes = *id.as_bytes();
-        bytes[..6].copy_from_slice(&prefix);
-        Ipv6Addr::from(bytes)
-    })
-}
-
-/// Err holds what was expected.
-fn check_entry(entry: &str, role: Role, id: Uuid) -> Result<(), String> {
-    let prefix = parse_prefix(entry);
-    let host = match prefix {
-        Some((IpAddr::V6(address), 128)) => Some(address),
-        _ => None,
-    };
-    match role {
-        Role::Agent => {
-            let own = own_addresses(id);
-            let ok = host.is_some_and(|address| own.contains(&address));
-            ok.then_some(()).ok_or_else(|| format!("{}/128 or {}/128", own[0], own[1]))
-        }
-        Role::Client => host.map(|_| ()).ok_or_else(|| "an IPv6 /128".to_owned()),
-        Role::Hub => prefix.map(|_| ()).ok_or_else(|| "an IP prefix".to_owned()),
+impl PartialEq for Node {
+    /// Whether the texts are the same. [`Digest`](crate::Digest) says whether two nodes say the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
     }
 }
 
-fn parse_prefix(entry: &str) -> Option<(IpAddr, u8)> {
-    let (address, bits) = entry.split_once('/')?;
-    let (address, bits): (IpAddr, u8) = (address.parse().ok()?, bits.parse().ok()?);
-    let max = if address.is_ipv4() { 32 } else { 128 };
-    (bits <= max).then_some((address, bits))
-}
+impl Eq for Node {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ID: Uuid = Uuid::from_u128(0x0102_0304_0506_4708_890a_0b0c_0d0e_0f10);
-    const OWN: &str = "fd7a:115c:a1e0:4708:890a:b0c:d0e:f10/128";
-
-    fn parse(text: &str) -> Node {
-        Node::parse(text).expect("a node")
-    }
-
-    fn refused(text: &str, role: Role) -> String {
-        parse(text).check(role, ID).expect_err("refused").to_string()
-    }
-
     #[test]
-    fn digest_ignores_as_of_order_and_space_only() {
-        let digest = |text| parse(text).digest();
-        let one = digest(r#"{"id":1,"as_of":"2026-01-01","key":"a","x":{"b":1,"a":2}}"#);
-        assert_eq!(one, digest(r#"{ "x":{"a":2,"b":1}, "key":"a", "as_of":"2027-01-01", "id":1 }"#));
-        assert_ne!(one, digest(r#"{"id":1,"key":"b","x":{"b":1,"a":2}}"#));
-        assert_ne!(one, digest(r#"{"id":1,"key":"a","x":{"b":1,"a":3}}"#));
-    }
-
-    #[test]
-    fn an_agent_may_announce_only_the_addresses_of_its_id() {
-        let node =
-            parse(&format!(r#"{{"addresses":["{OWN}"],"allowed_ips":["fd60:627a:a42b:4708:890a:b0c:d0e:f10/128"]}}"#));
-        node.check(Role::Agent, ID).expect("own addresses");
-        let error = refused(r#"{"allowed_ips":["fd7a:115c:a1e0::1/128"]}"#, Role::Agent);
-        assert_eq!(
-            error,
-            "node has \"fd7a:115c:a1e0::1/128\" in allowed_ips, expected fd7a:115c:a1e0:4708:890a:b0c:d0e:f10/128 or \
-             fd60:627a:a42b:4708:890a:b0c:d0e:f10/128"
-        );
-        for near in ["/127", "", "/129", "/128/128"] {
-            let text = format!(r#"{{"addresses":["{}{near}"]}}"#, OWN.trim_end_matches("/128"));
-            refused(&text, Role::Agent);
-        }
-    }
-
-    #[test]
-    fn a_client_needs_128_and_a_hub_any_prefix() {
-        parse(r#"{"addresses":["fd7a::5/128"]}"#).check(Role::Client, ID).expect("a /128");
-        refused(r#"{"addresses":["fd7a::5/64"]}"#, Role::Client);
-        refused(r#"{"addresses":["10.0.0.1/32"]}"#, Role::Client);
-        parse(r#"{"addresses":["10.0.0.0/8"],"allowed_ips":["fd7a::/64"]}"#).check(Role::Hub, ID).expect("prefixes");
-        refused(r#"{"addresses":["10.0.0.0/33"]}"#, Role::Hub);
-    }
-
-    #[test]
-    fn a_value_cannot_be_smuggled_past_the_rules() {
-        assert!(matches!(
-            Node::parse(r#"{"Addresses":["::/0"]}"#),
-            Err(NodeError::Spelling { expected: "addresses", .. })
-        ));
-        assert!(matches!(Node::parse(r#"{"addresses":[],"addresses":["::/0"]}"#), Err(NodeError::Form(_))));
-        assert!(matches!(Node::parse(r#"{"addresses":"::/0"}"#), Err(NodeError::Form(_))));
-    }
-
-    #[test]
-    fn what_is_no_node_is_refused() {
-        for text in ["[]", "null", "1", "{", r#"{"key":1}"#, &format!("{}1{}", "[".repeat(200), "]".repeat(200))] {
-            assert!(matches!(Node::parse(text), Err(NodeError::Form(_))), "{text}");
-        }
-        let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(MAX_NODE_BYTES));
-        assert!(matches!(Node::parse(&large), Err(NodeError::TooLarge(_))));
+    fn the_text_is_kept_as_it_came() {
+        let text = r#"{"b":1e2, "key":"\u00e9",  "a":[ ]}"#;
+        let node: Node = serde_json::from_str(text).expect("JSON");
+        assert_eq!(node.as_str(), text);
+        assert_eq!(serde_json::to_string(&node).expect("JSON"), text);
+        assert_eq!(node.fields().expect("a node").key.as_deref(), Some("é"));
+        assert!(Node::new("{".to_owned()).is_err());
     }
 }

@@ -120,17 +120,14 @@ fn split(payload: &str) -> Option<(u32, usize, usize, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
-    use serde_json::value::RawValue;
     use uuid::Uuid;
 
     use super::*;
-    use crate::{Binding, Digest};
+    use crate::{event::Binding, fields::Digest, node::Node};
 
     fn changed(node: &str) -> Event {
-        let node: Arc<RawValue> = RawValue::from_string(node.to_owned()).expect("JSON").into();
+        let node = Node::new(node.to_owned()).expect("JSON");
         Event::Changed { id: Uuid::from_u128(7), binding: Binding::Ok { digest: Digest(3), node } }
     }
 

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tailnet_proxy::{
-    batcher::Batching,
-    hub::Hub,
-    id::SessionId,
-    request::{BinderRequest, QuerierRequest, Question, Step, TunnelerRequest},
-    wishes::Wish,
+    batch::{
+        batcher::Batching,
+        request::{BinderRequest, QuerierRequest, Question, Step, TunnelerRequest},
+    },
+    message::Wish,
+    state::switchboard::Switchboard,
 };
+use tailnet_wire::SessionId;
 use uuid::Uuid;
 
 use super::{
@@ -35,16 +37,15 @@ impl World {
     pub(super) fn take(&mut self, at: usize, role: usize, limit: usize) -> bool {
         let proxy = &self.proxies[at];
         let Some(registration) = proxy.registration else { return false };
-        let hub = &proxy.hub;
+        let switchboard = &proxy.switchboard;
         let batching = Batching { limit, linger: Duration::ZERO, pace: Duration::ZERO };
-        let work =
-            match role {
-                0 => hub.binder.take(batching).now_or_never().map(|batch| {
-                    Work::Binder(batch.into_iter().map(|(id, request)| prepare(hub, id, request)).collect())
-                }),
-                1 => hub.tunneler.take(batching).now_or_never().map(Work::Tunneler),
-                _ => hub.querier.take(batching).now_or_never().map(Work::Querier),
-            };
+        let work = match role {
+            0 => switchboard.binder.take(batching).now_or_never().map(|batch| {
+                Work::Binder(batch.into_iter().map(|(id, request)| prepare(switchboard, id, request)).collect())
+            }),
+            1 => switchboard.tunneler.take(batching).now_or_never().map(Work::Tunneler),
+            _ => switchboard.querier.take(batching).now_or_never().map(Work::Querier),
+        };
         let Some(work) = work else { return false };
         self.flights.push(Flight { proxy: at, registration, work });
         true
@@ -100,58 +101,64 @@ impl World {
     }
 
     fn finish(&mut self, flight: Flight) {
-        let hub = &self.proxies[flight.proxy].hub;
+        let switchboard = &self.proxies[flight.proxy].switchboard;
         match flight.work {
             Work::Binder(batch) => {
                 let ids: Vec<_> = batch.iter().map(|(id, ..)| *id).collect();
                 for (id, request, _, tunnels) in &batch {
                     if request.step == Some(Step::Restore) {
-                        hub.restored(*id, tunnels);
+                        switchboard.restored(*id, tunnels);
                     }
                 }
                 batch.into_iter().flat_map(|(_, request, ..)| request.done).for_each(|done| {
                     let _ = done.send(());
                 });
-                hub.binder.finish(ids, Vec::new());
+                switchboard.binder.finish(ids, Vec::new());
             }
             Work::Tunneler(batch) => {
                 for (end, request) in &batch {
-                    hub.commit(&[*end], request.wish.expect("no handshakes here"));
+                    switchboard.commit(&[*end], request.wish.expect("no handshakes here"));
                 }
-                hub.tunneler.finish(batch.into_iter().map(|(end, _)| end), Vec::new());
+                switchboard.tunneler.finish(batch.into_iter().map(|(end, _)| end), Vec::new());
             }
-            Work::Querier(batch) => hub.querier.finish(batch.into_iter().map(|(question, _)| question), Vec::new()),
+            Work::Querier(batch) => {
+                switchboard.querier.finish(batch.into_iter().map(|(question, _)| question), Vec::new())
+            }
         }
     }
 
     pub(super) fn give_back(&mut self, flight: Flight) {
-        let hub = &self.proxies[flight.proxy].hub;
+        let switchboard = &self.proxies[flight.proxy].switchboard;
         match flight.work {
             Work::Binder(batch) => {
                 let failed: Vec<_> = batch.into_iter().map(|(id, request, ..)| (id, request)).collect();
-                hub.binder.finish(failed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), failed);
+                switchboard.binder.finish(failed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), failed);
             }
             Work::Tunneler(batch) => {
-                hub.tunneler.finish(batch.iter().map(|(end, _)| *end).collect::<Vec<_>>(), batch);
+                switchboard.tunneler.finish(batch.iter().map(|(end, _)| *end).collect::<Vec<_>>(), batch);
             }
             Work::Querier(batch) => {
-                hub.querier.finish(batch.iter().map(|(question, _)| *question).collect::<Vec<_>>(), batch);
+                switchboard.querier.finish(batch.iter().map(|(question, _)| *question).collect::<Vec<_>>(), batch);
             }
         }
     }
 }
 
 /// As the binder does it.
-fn prepare(hub: &Hub, id: SessionId, request: BinderRequest) -> (SessionId, BinderRequest, Option<i64>, Vec<Uuid>) {
-    let standing = match request.step {
-        Some(Step::Restore) => hub.standing(id),
+fn prepare(
+    switchboard: &Switchboard,
+    id: SessionId,
+    request: BinderRequest,
+) -> (SessionId, BinderRequest, Option<i64>, Vec<Uuid>) {
+    let state = match request.step {
+        Some(Step::Restore) => switchboard.restore_state(id),
         _ => None,
     };
     let digest = |text: &str| text.parse().expect("nodes are numbers here");
-    match (request.step, standing) {
+    match (request.step, state) {
         // The session ended, and its end is another request.
         (Some(Step::Restore), None) => (id, BinderRequest { step: None, ..request }, None, Vec::new()),
-        (_, Some(standing)) => (id, request, standing.node.map(|node| digest(node.get())), standing.tunnels),
-        (_, None) => (id, request, hub.node(id).map(|node| digest(node.get())), Vec::new()),
+        (_, Some(state)) => (id, request, state.node.map(|node| digest(node.as_str())), state.tunnels),
+        (_, None) => (id, request, switchboard.node(id).map(|node| digest(node.as_str())), Vec::new()),
     }
 }

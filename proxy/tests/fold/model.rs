@@ -1,14 +1,9 @@
 //! The extension in memory: its two tables, and the events that it writes for two coordinators. Follows pg_ext, without
 //! its batches, networks and roles.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use serde_json::value::RawValue;
-use tailnet_proxy::id::SessionId;
-use tailnet_wire::{Binding, Digest, Ending, Event, Far, Partner};
+use tailnet_wire::{Binding, Digest, Ending, Event, Node, Partner, SessionId, TunnelEnd};
 use uuid::Uuid;
 
 /// The two coordinators.
@@ -304,10 +299,10 @@ impl Model {
         fanout[at].push(Event::Opened {
             src: id.peer,
             src_binding: src.clone().filter(|_| held == Some(at)),
-            dsts: vec![Far { id: dst, binding: dst_binding }],
+            dsts: vec![TunnelEnd { id: dst, binding: dst_binding }],
         });
         if let Some(other) = held.filter(|held| *held != at) {
-            let dsts = vec![Far { id: dst, binding: None }];
+            let dsts = vec![TunnelEnd { id: dst, binding: None }];
             fanout[other].push(Event::Opened { src: id.peer, src_binding: src, dsts });
         }
     }
@@ -395,8 +390,8 @@ impl Model {
 }
 
 /// The node whose digest is this number.
-pub fn node(digest: i64) -> Arc<RawValue> {
-    RawValue::from_string(digest.to_string()).expect("a number is JSON").into()
+pub fn node(digest: i64) -> Node {
+    Node::new(digest.to_string()).expect("a number is JSON")
 }
 
 fn binding(status: Status) -> Binding {

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tailnet_proxy::{
-    id::SessionId,
-    outbox::Outbox,
-    told::{Kind, Update},
+    message::{Change, Update},
+    state::outbox::Outbox,
 };
+use tailnet_wire::SessionId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -31,22 +31,21 @@ impl Socket {
     pub fn hear(&mut self, update: &Update, model: &Model) {
         let (peer, other) = (self.id.peer, update.id);
         let before = self.known.get(&other).copied();
-        match update.kind {
-            Kind::Node => {
-                let node = update.node.as_ref().expect("a NODE has a node").get();
-                let node = node.parse().expect("nodes are numbers here");
+        match &update.change {
+            Change::Node(node) => {
+                let node = node.as_str().parse().expect("nodes are numbers here");
                 assert_ne!(before, Some(Status::Ok(node)), "sent again without a change: {update:?}");
                 assert!(model.visible.contains(&(peer, other, node)), "{peer} had no tunnel: {update:?}");
                 self.known.insert(other, Status::Ok(node));
             }
-            Kind::Lost => {
+            Change::Lost => {
                 assert!(matches!(before, Some(Status::Ok(_))), "LOST after {before:?}");
                 let told = self.lost.entry(other).or_default();
                 *told += 1;
                 assert!(*told <= model.lost.get(&other).copied().unwrap_or_default(), "{other} was not lost");
                 self.known.insert(other, Status::Lost);
             }
-            Kind::Disconnected => {
+            Change::Disconnected => {
                 assert!(before.is_some(), "DISCONNECTED about a peer that was never seen");
                 let told = self.parted.entry((peer, other)).or_default();
                 *told += 1;
@@ -56,7 +55,7 @@ impl Socket {
                 );
                 self.known.remove(&other);
             }
-            Kind::ReadyForHandshake => unreachable!("no handshakes here"),
+            Change::ReadyForHandshake => unreachable!("no handshakes here"),
         }
     }
 }

@@ -6,11 +6,10 @@ use std::{
 };
 
 use tailnet_proxy::{
-    close::Close,
-    hub::{Hub, Joined},
-    id::SessionId,
-    wishes::Wish,
+    message::{Ending, Wish},
+    state::switchboard::{Joined, Switchboard},
 };
+use tailnet_wire::SessionId;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -33,7 +32,7 @@ pub struct World {
 
 #[derive(Default)]
 pub(super) struct Proxy {
-    pub(super) hub: Hub,
+    pub(super) switchboard: Switchboard,
     /// Registered, and not listening yet.
     registering: Option<Uuid>,
     pub(super) registration: Option<Uuid>,
@@ -69,7 +68,7 @@ impl World {
             Op::Disconnect { socket } => {
                 if let Some(socket) = self.ready_socket(socket) {
                     let gone = self.remove(socket);
-                    let _ = self.proxies[gone.proxy].hub.disconnect(gone.id);
+                    let _ = self.proxies[gone.proxy].switchboard.disconnect(gone.id);
                 }
             }
             Op::Break { socket } => {
@@ -166,7 +165,7 @@ impl World {
         let (proxy, id) = self.connecting.remove(which);
         // A session that is superseded after a crash, before it was restored, takes its tunnels with it.
         self.may_leave(id.peer);
-        if let Some(Joined { outbox, attached }) = self.proxies[proxy].hub.join(id) {
+        if let Some(Joined { outbox, attached }) = self.proxies[proxy].switchboard.join(id) {
             self.sockets.push(Socket {
                 id,
                 proxy,
@@ -184,7 +183,7 @@ impl World {
     fn announce(&mut self, socket: usize, digest: i64) {
         let Some(socket) = self.ready_socket(socket) else { return };
         let Socket { id, proxy, .. } = self.sockets[socket];
-        self.proxies[proxy].hub.announce(id, node(digest), permit());
+        self.proxies[proxy].switchboard.announce(id, node(digest), permit());
         self.sockets[socket].announced = Some(digest);
     }
 
@@ -192,7 +191,7 @@ impl World {
         let Some(socket) = self.ready_socket(socket) else { return };
         let Socket { id, proxy, .. } = self.sockets[socket];
         let wish = if open { Wish::Open } else { Wish::Close };
-        self.proxies[proxy].hub.tunnel(id, dst, wish, permit());
+        self.proxies[proxy].switchboard.tunnel(id, dst, wish, permit());
         self.sockets[socket].wished.insert(dst, open);
         if !open {
             self.model.may_part(id.peer, dst);
@@ -211,7 +210,7 @@ impl World {
 
     fn lose(&mut self, socket: usize) {
         let gone = self.remove(socket);
-        self.proxies[gone.proxy].hub.lose(gone.id);
+        self.proxies[gone.proxy].switchboard.lose(gone.id);
     }
 
     fn remove(&mut self, socket: usize) -> Socket {
@@ -226,8 +225,10 @@ impl World {
         let kept: BTreeSet<_> = self
             .sockets
             .iter()
-            .filter_map(|socket| Some((socket.id.peer, self.proxies[socket.proxy].hub.standing(socket.id)?)))
-            .flat_map(|(peer, standing)| standing.tunnels.into_iter().map(move |dst| (peer, dst)))
+            .filter_map(|socket| {
+                Some((socket.id.peer, self.proxies[socket.proxy].switchboard.restore_state(socket.id)?))
+            })
+            .flat_map(|(peer, state)| state.tunnels.into_iter().map(move |dst| (peer, dst)))
             .collect();
         tunnels.difference(&kept).for_each(|(src, dst)| self.model.may_part(*src, *dst));
         // Of two sessions of a peer the newer may be the only one that comes back.
@@ -250,8 +251,8 @@ impl World {
         for update in delivery.updates {
             self.sockets[socket].hear(&update, &self.model);
         }
-        if let Some(reason) = delivery.close {
-            assert_eq!(reason, Close::Superseded);
+        if let Some(ending) = delivery.ending {
+            assert_eq!(ending, Ending::Superseded);
             self.lose(socket);
         }
         busy
@@ -262,7 +263,7 @@ impl World {
             // What a cut connection had not delivered is lost.
             let Some(events) = self.model.deliver(at) else { return };
             if self.proxies[at].registration.is_some() {
-                self.proxies[at].hub.fold(events);
+                self.proxies[at].switchboard.fold(events);
             }
         }
     }
@@ -271,7 +272,7 @@ impl World {
         let Some(asked) = self.proxies[at].asked.take() else { return };
         let delivered = self.model.written(at) - self.model.undelivered(at);
         self.deliver(at, asked.saturating_sub(delivered));
-        self.proxies[at].hub.mark();
+        self.proxies[at].switchboard.mark();
     }
 
     fn register(&mut self, at: usize) {
@@ -282,7 +283,7 @@ impl World {
         if let Some(registration) = self.proxies[at].registering.take() {
             self.model.listen(at);
             self.proxies[at].registration = Some(registration);
-            self.proxies[at].hub.begin(registration);
+            self.proxies[at].switchboard.begin(registration);
         }
     }
 
@@ -291,7 +292,7 @@ impl World {
         if self.model.admit(at, registration).is_err() {
             self.doubt(at);
         } else {
-            self.model.beat(at, self.proxies[at].hub.restoration.is_done());
+            self.model.beat(at, self.proxies[at].switchboard.restoration.is_done());
         }
     }
 
@@ -303,7 +304,7 @@ impl World {
 
     pub(super) fn doubt_registration(&mut self, at: usize, registration: Uuid) {
         let proxy = &mut self.proxies[at];
-        proxy.hub.readiness.doubt(registration);
+        proxy.switchboard.readiness.doubt(registration);
         if proxy.registration == Some(registration) {
             (proxy.registration, proxy.asked) = (None, None);
             while self.model.deliver(at).is_some() {}

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tailnet_tests::harness::{Stack, run};
+use tailnet_harness::{Stack, run};
 
 use super::{left, program::Running, superuser, urls};
 

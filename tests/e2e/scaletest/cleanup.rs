@@ -1,7 +1,7 @@
 //! `tailnet-scaletest cleanup`.
 
 use anyhow::{Context, Result};
-use tailnet_tests::harness::{Stack, deadline::until, run};
+use tailnet_harness::{Stack, deadline::until, run};
 use tailnet_wire::Role;
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use tailnet_tests::harness::{deadline::until, http, run};
+use tailnet_harness::{deadline::until, http, run};
 
 use super::{
     program::{Ended, Running},
@@ -11,11 +11,7 @@ use super::{
 };
 
 /// Starts a run that shows its metrics, and returns where.
-async fn start(
-    stack: &tailnet_tests::harness::Stack,
-    command: &str,
-    options: &[&str],
-) -> Result<(Running, SocketAddr)> {
+async fn start(stack: &tailnet_harness::Stack, command: &str, options: &[&str]) -> Result<(Running, SocketAddr)> {
     let common = ["--metrics-listen=127.0.0.1:0", "--peers=4"];
     let options = [common.as_slice(), options].concat();
     let mut running = Running::start(command, &superuser(stack)?, &urls(stack), &options)?;

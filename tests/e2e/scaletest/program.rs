@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tailnet_tests::harness::{deadline::DEADLINE, process, process_tree};
+use tailnet_harness::{deadline::DEADLINE, process, process_tree};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout},
@@ -45,7 +45,7 @@ impl Running {
         proxies: &[String],
         options: &[&str],
     ) -> Result<Self> {
-        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/tailnet-scaletest");
+        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-scaletest");
         let binary = env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
         ensure!(binary.is_file(), "there is no {}: 'make build' builds it, {BINARY} names another", binary.display());
         let mut child = process::command(Path::new("/bin/sh"))?

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::Context;
-use tailnet_tests::harness::{Proxy, deadline::until, run_with, stack::Setup};
+use tailnet_harness::{Proxy, deadline::until, run_with, stack::Setup};
 
 use super::{
     below,

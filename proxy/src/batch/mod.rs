@@ -1,0 +1,11 @@
+//! How requests become batches: one call to Postgres for many requests.
+//!
+//! - [`batcher`]: the requests that wait, and when a batch of them may go
+//! - [`request`]: what waits, and how two requests of one key become one
+//! - [`bisect`]: finds the one bad entry of a batch
+//! - [`restoring`]: whether all sessions of a registration are restored
+
+pub mod batcher;
+pub mod bisect;
+pub mod request;
+pub mod restoring;

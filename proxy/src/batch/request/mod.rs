@@ -1,0 +1,22 @@
+//! What waits in the batchers, one file for each kind.
+//!
+//! - [`session`]: to the binder: open, announce, restore and end sessions
+//! - [`tunnel`]: to the tunneler and the handshaker: open and close tunnels, carry ready-for-handshake
+//! - [`query`]: to the querier: check tokens, ask for pages of views
+//! - [`sighting`]: to the liveness worker: when agents were connected
+//! - [`report`]: to the reporter: what agents report of their connections
+//! - [`permit`]: what bounds the requests of one session
+
+pub mod permit;
+pub mod query;
+pub mod report;
+pub mod session;
+pub mod sighting;
+pub mod tunnel;
+
+pub use permit::Permit;
+pub use query::{Admitted, QuerierRequest, Question, TokenHash};
+pub use report::{ReportRequest, Room};
+pub use session::{BinderRequest, Step};
+pub use sighting::Sighting;
+pub use tunnel::{HandshakerRequest, TunnelerRequest};

@@ -1,0 +1,76 @@
+//! The seam between a session and a wire format.
+//!
+//! A session decides; a codec reads and writes. The session says when it wants to hear asks, and takes deliveries out of its
+//! outbox only while the codec can write them. How a wire format holds a peer back is up to its codec: one with a single
+//! stream does not read, one with several streams grants no window to the stream of the asks and goes on reading.
+
+use std::time::Duration;
+
+use crate::message::{Ask, Delivery, Ending, Malformed, Refused};
+
+/// One open connection of a peer, in one wire format.
+pub trait Codec: Send + Sized + 'static {
+    /// Waits for what the peer says next. While `asks` is false no ask is returned; the codec may read all the same, to keep
+    /// the connection alive.
+    ///
+    /// Nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// When the connection ended, or the peer sent what cannot be read.
+    fn hear(&mut self, asks: bool) -> impl Future<Output = Result<Heard, HearError>> + Send;
+
+    /// Whether a delivery can be written now. While it is false, updates wait in the outbox, where they conflate.
+    fn can_deliver(&self) -> bool;
+
+    /// Writes all parts of a delivery but its ending, in their order.
+    ///
+    /// # Errors
+    /// When the connection ended.
+    fn deliver(&mut self, delivery: &Delivery) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Asks the peer whether it lives. A peer that lives is heard.
+    ///
+    /// # Errors
+    /// When the connection ended.
+    fn ping(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Tells the peer why the session ends, and closes the connection in such a way that the peer sees it. A peer that takes
+    /// nothing for `patience` is cut off.
+    fn end(self, ending: Ending, patience: Duration) -> impl Future<Output = ()> + Send;
+
+    /// The close code of an ending, for traces.
+    fn code(ending: &Ending) -> u16;
+
+    /// The words in which the peer is told of a refusal.
+    fn words(refused: &Refused) -> String;
+}
+
+/// What a peer said.
+#[derive(Debug)]
+pub enum Heard {
+    /// It asks for these things, in this order.
+    Asks(Vec<Ask>),
+    /// It answered a ping.
+    Pong,
+    /// Something that asks for nothing.
+    Nothing,
+}
+
+/// Why nothing more can be heard.
+#[derive(Debug)]
+pub enum HearError {
+    /// The connection ended.
+    Gone,
+    /// The peer sent what cannot be read.
+    Malformed(Malformed),
+}
+
+/// The connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+impl From<Gone> for HearError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}

@@ -1,0 +1,273 @@
+//! The SQL functions of the extension. Only this file names them.
+//!
+//! A function that takes a batch takes arrays of equal length, with one element for each entry.
+
+use tailnet_wire::{ConnectionEvent, SessionId};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::{
+    batch::request::Admitted,
+    postgres::{
+        connection::{Connection, column},
+        database::Database,
+        store_error::StoreError,
+    },
+};
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// How many silent coordinators it expired.
+    pub expired: u64,
+    /// The share of the queue of notifications that is in use.
+    pub queue: f64,
+}
+
+/// How many seconds ago an agent was seen; None: it was not.
+#[derive(Debug, Clone, Copy)]
+pub struct Ages {
+    /// Since its connect.
+    pub connected: Option<f64>,
+    /// Since it was last heard.
+    pub heard: Option<f64>,
+    /// Since its disconnect.
+    pub gone: Option<f64>,
+}
+
+/// A connection for calls. Each worker has one.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Connects, for one purpose.
+    ///
+    /// # Errors
+    /// When no host can be reached or the login is refused.
+    pub async fn connect(database: &Database, purpose: &str) -> Result<Self, StoreError> {
+        Ok(Self { connection: Connection::open(database, purpose).await? })
+    }
+
+    /// Whether the connection is known to have ended.
+    pub fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Registers the coordinator.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn register_coordinator(&mut self, id: Uuid, name: &str) -> Result<Uuid, StoreError> {
+        self.connection.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
+    }
+
+    /// Says that the coordinator lives, and whether all its sessions are restored.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn heartbeat_coordinator(&mut self, registration: Uuid, restored: bool) -> Result<Answer, StoreError> {
+        const SQL: &str = "
+            SELECT expired, pg_catalog.pg_notification_queue_usage() FROM tailnet.heartbeat_coordinator($1, $2) expired";
+        let function = "heartbeat_coordinator";
+        let row = self.connection.row(function, SQL, &[&registration, &restored]).await?;
+        let expired: i32 = column(&row, function, 0)?;
+        Ok(Answer { expired: u64::try_from(expired).unwrap_or_default(), queue: column(&row, function, 1)? })
+    }
+
+    /// Listens to the log of a registration on a connection.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn listen_coordinator(client: &Client, registration: Uuid) -> Result<(), StoreError> {
+        let function = "listen_coordinator";
+        let listening = client.execute("SELECT tailnet.listen_coordinator($1)", &[&registration]).await;
+        listening.map(drop).map_err(|source| StoreError::Call { function, source })
+    }
+
+    /// Ends the registration; all its sessions are lost.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn close_coordinator(&mut self, registration: Uuid) -> Result<(), StoreError> {
+        self.connection.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
+    }
+
+    /// The sessions that the tokens may open, in the order of the hashes; None: the token is not good.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<Admitted>>, StoreError> {
+        let function = "authenticate";
+        let sql = "SELECT ordinal, peer_id, session, role FROM tailnet.authenticate($1)";
+        let rows = self.connection.rows(function, sql, &[&hashes]).await?;
+        let mut identities = vec![None; hashes.len()];
+        for row in rows {
+            let ordinal: i32 = column(&row, function, 0)?;
+            let id = SessionId { peer: column(&row, function, 1)?, number: column(&row, function, 2)? };
+            let role = column::<String>(&row, function, 3)?.parse().map_err(StoreError::Role)?;
+            let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
+            if let Some(place) = index.and_then(|index| identities.get_mut(index)) {
+                *place = Some(Admitted { id, role });
+            }
+        }
+        Ok(identities)
+    }
+
+    /// Opens sessions.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn attach_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
+        self.sessions("attach_peers", "SELECT tailnet.attach_peers($1, $2, $3)", registration, ids).await
+    }
+
+    /// Opens sessions again, with their nodes and the tunnels that they opened.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn restore_peers(
+        &mut self,
+        registration: Uuid,
+        ids: &[SessionId],
+        nodes: &[Option<&str>],
+        tunnels: &[(Uuid, Uuid)],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        let (srcs, dsts): (Vec<_>, Vec<_>) = tunnels.iter().copied().unzip();
+        let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6)";
+        self.connection.call("restore_peers", sql, &[&registration, &peers, &numbers, &nodes, &srcs, &dsts]).await
+    }
+
+    /// Announces nodes.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn bind_peers(
+        &mut self,
+        registration: Uuid,
+        ids: &[SessionId],
+        nodes: &[&str],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        let sql = "SELECT tailnet.bind_peers($1, $2, $3, $4)";
+        self.connection.call("bind_peers", sql, &[&registration, &peers, &numbers, &nodes]).await
+    }
+
+    /// Ends sessions without a goodbye.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn lose_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
+        self.sessions("lose_peers", "SELECT tailnet.lose_peers($1, $2, $3)", registration, ids).await
+    }
+
+    /// Ends sessions with a goodbye.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn disconnect_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
+        self.sessions("disconnect_peers", "SELECT tailnet.disconnect_peers($1, $2, $3)", registration, ids).await
+    }
+
+    /// Opens tunnels from the peers of the sessions.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn open_tunnels(&mut self, registration: Uuid, ends: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
+        self.ends("open_tunnels", "SELECT tailnet.open_tunnels($1, $2, $3, $4)", registration, ends).await
+    }
+
+    /// Closes tunnels from the peers of the sessions.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn close_tunnels(&mut self, registration: Uuid, ends: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
+        self.ends("close_tunnels", "SELECT tailnet.close_tunnels($1, $2, $3, $4)", registration, ends).await
+    }
+
+    /// Tells other peers that the peers of the sessions are ready for a handshake.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn ready_for_handshake(
+        &mut self,
+        registration: Uuid,
+        ends: &[(SessionId, Uuid)],
+    ) -> Result<(), StoreError> {
+        self.ends("ready_for_handshake", "SELECT tailnet.ready_for_handshake($1, $2, $3, $4)", registration, ends).await
+    }
+
+    /// Asks for the pages of views that begin after these keys.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn view_peers(&mut self, registration: Uuid, afters: &[(SessionId, Uuid)]) -> Result<(), StoreError> {
+        self.ends("view_peers", "SELECT tailnet.view_peers($1, $2, $3, $4)", registration, afters).await
+    }
+
+    /// Writes when agents were connected. The database subtracts the ages from its own clock, so no time of this machine
+    /// reaches a table.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn update_agent_connections(
+        &mut self,
+        coordinator: Uuid,
+        agents: &[Uuid],
+        ages: &[Ages],
+    ) -> Result<(), StoreError> {
+        const SQL: &str = "
+            SELECT count(*) FROM tailnet.update_agent_connections(
+                $1::uuid[],
+                ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($2::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
+                ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($3::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
+                ARRAY(SELECT now() - make_interval(secs => a) FROM unnest($4::float8[]) WITH ORDINALITY u(a, o) ORDER BY o),
+                array_fill($5::uuid, ARRAY[cardinality($1::uuid[])]))";
+        let column = |part: fn(&Ages) -> Option<f64>| ages.iter().map(part).collect::<Vec<_>>();
+        let (connected, heard, gone) = (column(|a| a.connected), column(|a| a.heard), column(|a| a.gone));
+        self.connection.call("update_agent_connections", SQL, &[&agents, &connected, &heard, &gone, &coordinator]).await
+    }
+
+    /// Writes events of connections. Returns the number of rows written: events of one connection are one row.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn upsert_connection_logs(&mut self, events: &[&ConnectionEvent]) -> Result<u64, StoreError> {
+        // As text: the extension parses it anyway, and for the type json Postgres would parse it before.
+        let events = serde_json::to_string(events).expect("JSON values have a text");
+        let rows: i32 = self
+            .connection
+            .get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1::text)", &[&events])
+            .await?;
+        Ok(u64::try_from(rows).unwrap_or_default())
+    }
+
+    async fn sessions(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        registration: Uuid,
+        ids: &[SessionId],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        self.connection.call(function, sql, &[&registration, &peers, &numbers]).await
+    }
+
+    async fn ends(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        registration: Uuid,
+        ends: &[(SessionId, Uuid)],
+    ) -> Result<(), StoreError> {
+        let (ids, others): (Vec<_>, Vec<_>) = ends.iter().copied().unzip();
+        let (peers, numbers) = unzip(&ids);
+        self.connection.call(function, sql, &[&registration, &peers, &numbers, &others]).await
+    }
+}
+
+fn unzip(ids: &[SessionId]) -> (Vec<Uuid>, Vec<i64>) {
+    ids.iter().map(|id| (id.peer, id.number)).unzip()
+}

@@ -1,0 +1,88 @@
+//! Checks tokens, and asks for the pages of large views.
+
+use tailnet_wire::SessionId;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    batch::{
+        batcher::Batcher,
+        bisect::Bisect,
+        request::{Admitted, QuerierRequest, Question, TokenHash},
+    },
+    message::Refused,
+    postgres::{
+        store::Store,
+        store_error::StoreError,
+        worker::{Outcome, Worker},
+    },
+    state::switchboard::Switchboard,
+};
+
+/// The worker.
+#[derive(Debug, Clone)]
+pub struct Querier;
+
+impl Worker for Querier {
+    type Key = Question;
+    type Request = QuerierRequest;
+
+    fn traced(question: &Question, _: &QuerierRequest) -> Option<(SessionId, &'static str)> {
+        match question {
+            Question::Page(id) => Some((*id, "view")),
+            Question::Token(_) => None, // it belongs to no connection yet: the upgrade has a span of its own
+        }
+    }
+
+    fn batcher(switchboard: &Switchboard) -> &Batcher<Question, QuerierRequest> {
+        &switchboard.querier
+    }
+
+    async fn run(
+        &self,
+        switchboard: &Switchboard,
+        store: &mut Store,
+        registration: Uuid,
+        batch: Vec<(Question, QuerierRequest)>,
+    ) -> Outcome<Question, QuerierRequest> {
+        let (mut tokens, mut pages) = (Vec::new(), Vec::new());
+        for (question, request) in batch {
+            match (question, request) {
+                (_, QuerierRequest::Token { hash, reply }) => tokens.push((hash, reply)),
+                (Question::Page(id), QuerierRequest::Page { after }) => pages.push((id, after)),
+                (Question::Token(_), QuerierRequest::Page { .. }) => {} // never made: a page is asked for by session
+            }
+        }
+        let mut errors = Vec::new();
+        errors.extend(authenticate(store, tokens).await.err());
+
+        let mut bisect = Bisect::new([pages]);
+        while let Some(chunk) = bisect.next_chunk() {
+            let result = store.view_peers(registration, &chunk).await;
+            bisect.tell(chunk, result);
+        }
+        for ((id, _), error) in bisect.refused {
+            switchboard.refuse(id, Refused::Postgres(error));
+        }
+        errors.extend(bisect.error);
+        let failed = bisect.failed.into_iter().map(|(id, after)| (Question::Page(id), QuerierRequest::Page { after }));
+        Outcome { failed: failed.collect(), errors }
+    }
+}
+
+/// A failed check is not tried again: the replies are dropped, and the edge answers that Postgres is away.
+async fn authenticate(
+    store: &mut Store,
+    tokens: Vec<(TokenHash, oneshot::Sender<Option<Admitted>>)>,
+) -> Result<(), StoreError> {
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let hashes: Vec<&[u8]> = tokens.iter().map(|(hash, _)| hash.as_slice()).collect();
+    let sessions = store.authenticate(&hashes).await?;
+    for ((_, reply), session) in tokens.into_iter().zip(sessions) {
+        // The receiver may be gone.
+        let _ = reply.send(session);
+    }
+    Ok(())
+}

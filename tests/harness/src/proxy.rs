@@ -1,0 +1,280 @@
+//! One real proxy process.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, bail};
+use tailnet_tools::{
+    identity::TestIdentity,
+    websocket::{ConnectError, Coordinator, Credentials},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Child,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    TestPeer,
+    deadline::{DEADLINE, until},
+    http, process, process_tree,
+};
+
+const BINARY: &str = "TAILNET_PROXY_BIN";
+
+/// A `tailnet-proxy` on ports of its own. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    name: String,
+    role: String,
+    child: Mutex<Child>,
+    /// The test ended it.
+    was_ended: AtomicBool,
+    public: SocketAddr,
+    admin: SocketAddr,
+    log: Log,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// An option of the proxy and its value.
+pub type ProxyOption<'a> = (&'a str, &'a str);
+
+/// What the process wrote to stderr.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Proxy {
+    /// Starts one that logs in with `role` by `database_url`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; shows what it wrote.
+    pub async fn start(name: &str, role: &str, database_url: &str) -> Result<Self> {
+        Self::start_with(name, role, database_url, &[]).await
+    }
+
+    /// The same with more options, such as `("--ping-interval", "1s")`.
+    ///
+    /// # Errors
+    /// When it does not become ready; shows what it wrote.
+    pub async fn start_with(name: &str, role: &str, database_url: &str, options: &[ProxyOption<'_>]) -> Result<Self> {
+        let log = Log::default();
+        let started = Self::try_start(name, role, database_url, options, &log).await;
+        started.with_context(|| format!("proxy {name} did not start; it wrote:\n{}", log.text()))
+    }
+
+    async fn try_start(
+        name: &str,
+        role: &str,
+        database_url: &str,
+        options: &[ProxyOption<'_>],
+        log: &Log,
+    ) -> Result<Self> {
+        let mut child = process::command(&binary())
+            .with_context(|| format!("{BINARY} may name another"))?
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--name", name])
+            .args(options.iter().flat_map(|(name, value)| [name, value]))
+            .env("TAILNET_DATABASE_URL", database_url)
+            .spawn()
+            .context("cannot run setpriv")?;
+        let stderr = child.stderr.take().context("stderr is piped")?;
+        let mut readers = vec![tokio::spawn(log.clone().read(stderr))];
+        let mut stdout = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
+        let line = timeout(DEADLINE, stdout.next_line()).await.context("it did not say where it listens")??;
+        let line = line.context("it ended before it said where it listens")?;
+        let (public, admin) = addresses(&line).with_context(|| format!("it said {line:?}"))?;
+        readers.push(tokio::spawn(log.clone().read(stdout.into_inner())));
+        let (name, role) = (name.to_owned(), role.to_owned());
+        let (child, was_ended, log) = (Mutex::new(child), AtomicBool::new(false), log.clone());
+        let proxy = Self { name, role, child, was_ended, public, admin, log, readers };
+        until("the proxy is ready", async || Ok(http::get(public, "/readyz", &[]).await?.0 == 200)).await?;
+        Ok(proxy)
+    }
+
+    /// As it is registered.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pid(&self) -> Result<u32> {
+        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
+        pid.with_context(|| format!("proxy {} has ended", self.name))
+    }
+
+    /// The role that it logs in with.
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// What peers connect to.
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.public)
+    }
+
+    /// Connects a peer with its token.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in.
+    pub async fn connect(&self, identity: &TestIdentity) -> Result<TestPeer> {
+        self.connect_traced(identity, None).await
+    }
+
+    /// The same with this `traceparent`.
+    ///
+    /// # Errors
+    /// When the proxy does not let it in.
+    pub async fn connect_traced(&self, identity: &TestIdentity, traceparent: Option<String>) -> Result<TestPeer> {
+        let coordinator = self
+            .try_connect(&Credentials::header(&identity.token).traced(traceparent))
+            .await
+            .with_context(|| format!("{} cannot connect to {}", identity.name, self.name))?;
+        Ok(TestPeer::new(identity.clone(), coordinator))
+    }
+
+    /// Connects with any credentials, to see how the proxy answers.
+    ///
+    /// # Errors
+    /// The answer, if it is not a websocket.
+    pub async fn try_connect(&self, credentials: &Credentials) -> Result<Coordinator, ConnectError> {
+        Coordinator::connect(&self.url(), credentials).await
+    }
+
+    /// Status and body of a plain GET of the public listener, with these headers.
+    ///
+    /// # Errors
+    /// When the proxy does not answer.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
+        http::get(self.public, path, headers).await
+    }
+
+    /// The value of a metric; with labels, as in `name{role="reporter"}`, if it has some.
+    ///
+    /// # Errors
+    /// When the proxy does not show it.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let (_, text) = http::get(self.admin, "/metrics", &[]).await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.with_context(|| format!("proxy {} shows no {name}:\n{text}", self.name))?;
+        value.trim().parse().with_context(|| format!("{name} is {value:?}"))
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Stops the process as the kernel stops one: it keeps its sockets and does nothing.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub async fn stall(&self) -> Result<Stalled<'_>> {
+        self.signal("STOP").await?;
+        let pid = self.pid()?;
+        until(&format!("proxy {} has stopped", self.name), async || process_tree::is_stopped(pid)).await?;
+        Ok(Stalled(self))
+    }
+
+    /// Ends the process as a crash does.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub async fn kill(&self) -> Result<()> {
+        self.end("KILL").await.map(drop)
+    }
+
+    /// Asks the process to end, and waits until it has, and all that it wrote is in the log.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled, or does not end.
+    pub async fn terminate(&self) -> Result<ExitStatus> {
+        self.end("TERM").await
+    }
+
+    async fn end(&self, signal: &str) -> Result<ExitStatus> {
+        self.signal(signal).await?;
+        self.was_ended.store(true, Ordering::Relaxed);
+        let look = || self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
+        until(&format!("proxy {} has ended", self.name), async || Ok(look()?.is_some())).await?;
+        let read = || self.readers.iter().all(JoinHandle::is_finished);
+        until(&format!("what proxy {} wrote is read", self.name), async || Ok(read())).await?;
+        look()?.context("it has ended")
+    }
+
+    async fn signal(&self, signal: &str) -> Result<()> {
+        let sent = process_tree::signal(signal, &[self.pid()?]).await;
+        sent.with_context(|| format!("cannot send SIG{signal} to proxy {}", self.name))
+    }
+
+    /// Ends the process.
+    ///
+    /// # Errors
+    /// When it had ended by itself, or a task of it panicked: then the test proved nothing.
+    pub async fn stop(mut self) -> Result<()> {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ended = child.try_wait().context("cannot look at the process")?;
+        if ended.is_none() {
+            child.kill().await.context("cannot end the process")?;
+        }
+        for reader in &mut self.readers {
+            reader.await.context("the task that reads the log failed")?;
+        }
+        if let Some(status) = ended.filter(|_| !self.was_ended.load(Ordering::Relaxed)) {
+            bail!("proxy {} ended by itself with {status}; it wrote:\n{}", self.name, self.log());
+        }
+        if self.log().contains("panicked at") {
+            bail!("a task of proxy {} panicked; it wrote:\n{}", self.name, self.log());
+        }
+        Ok(())
+    }
+}
+
+/// A proxy that does nothing.
+#[derive(Debug)]
+#[must_use = "a test that ends with it has not seen what happens when it goes on"]
+pub struct Stalled<'a>(&'a Proxy);
+
+impl Stalled<'_> {
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub async fn go_on(self) -> Result<()> {
+        self.0.signal("CONT").await
+    }
+}
+
+impl Log {
+    async fn read(self, from: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(from).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+}
+
+fn binary() -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-proxy");
+    env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from)
+}
+
+/// Reads `listening public=ADDR admin=ADDR`.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (public, admin) = line.strip_prefix("listening public=")?.split_once(" admin=")?;
+    Some((public.parse().ok()?, admin.parse().ok()?))
+}

@@ -1,0 +1,211 @@
+//! Everything that one test runs on.
+
+use std::panic::Location;
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use tailnet_tools::{cluster, identity::TestIdentity, message::Request};
+use tailnet_wire::Role;
+use tokio::sync::OnceCell;
+
+use super::{
+    Marker, Proxy, TestPeer, database::Database, operator::Operator, private_cluster::PrivateCluster,
+    proxy::ProxyOption, relay::Relay,
+};
+
+/// The network in which peers are made, unless a test says otherwise.
+pub const NETWORK: &str = "home";
+
+/// A database with the extension, a network in it, and proxies.
+#[derive(Debug)]
+pub struct Stack {
+    /// Works in the database.
+    pub operator: Operator,
+    proxies: Vec<Proxy>,
+    relays: Vec<Relay>,
+    database: Database,
+    cluster: Option<PrivateCluster>,
+    standby: Option<PrivateCluster>,
+    marker: OnceCell<Marker>,
+}
+
+/// What a stack consists of.
+#[derive(Debug, Default)]
+pub struct Setup<'a> {
+    /// How many proxies.
+    pub proxies: usize,
+    /// What each of them is started with.
+    pub options: &'a [ProxyOption<'a>],
+    /// On a Postgres of its own, which the test may kill.
+    pub private_cluster: bool,
+    /// Each proxy reaches Postgres through a relay of its own.
+    pub relayed: bool,
+    /// On a Postgres of its own with a streaming standby, which the proxies know of.
+    pub standby: bool,
+}
+
+/// A client on the left proxy and an agent on the right one that know each other.
+#[derive(Debug)]
+pub struct Pair {
+    /// May open a tunnel to the agent, and has. Announced its node 1.
+    pub client: TestPeer,
+    /// Announced its node 1.
+    pub agent: TestPeer,
+}
+
+impl Stack {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(setup: Setup<'_>) -> Result<Self> {
+        let Setup { proxies, options, private_cluster, relayed, standby } = setup;
+        let cluster = if private_cluster || standby { Some(PrivateCluster::start().await?) } else { None };
+        let superuser = cluster.as_ref().map_or_else(cluster::superuser, PrivateCluster::superuser)?;
+        let database = Database::create_in(superuser, proxies).await?;
+        let operator = Operator { sql: database.connect().await? };
+        operator.create_network(NETWORK).await.context("cannot create a network")?;
+        // As if Postgres had run for long: a proxy that registers waits for nobody to come back.
+        let ran = "INSERT INTO tailnet_private.restoration (ended_at) VALUES (now() - '1 hour'::interval)";
+        operator.sql.batch_execute(ran).await?;
+        let standby = match &cluster {
+            Some(cluster) if standby => Some(cluster.start_standby("e2e").await?),
+            _ => None,
+        };
+        let address = database.address()?;
+        let beside = standby.as_ref().map(PrivateCluster::address).transpose()?;
+        let mut relays = Vec::new();
+        for _ in database.logins().iter().filter(|_| relayed) {
+            relays.push(Relay::start(address).await?);
+        }
+        let starts = database.logins().iter().enumerate().map(async |(index, login)| {
+            let place = relays.get(index).map_or(address, Relay::address);
+            let places: Vec<_> = [Some(place), beside].iter().flatten().map(ToString::to_string).collect();
+            let (name, url) = (format!("proxy-{}", index + 1), database.url_at(login, &places));
+            Proxy::start_with(&name, &login.role, &url, options).await
+        });
+        let proxies = try_join_all(starts).await?;
+        Ok(Self { operator, proxies, relays, database, cluster, standby, marker: OnceCell::new() })
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The Postgres, of a [`Setup`] that says so.
+    pub fn cluster(&self) -> &PrivateCluster {
+        self.cluster.as_ref().expect("the setup has a private cluster")
+    }
+
+    /// Its standby, of a [`Setup`] that says so.
+    pub fn standby(&self) -> &PrivateCluster {
+        self.standby.as_ref().expect("the setup has a standby")
+    }
+
+    /// What stands between the left proxy and Postgres, in a [`Setup`] that says so.
+    pub fn left_relay(&self) -> &Relay {
+        self.relays.first().expect("the setup has relays")
+    }
+
+    /// The same of the right proxy.
+    pub fn right_relay(&self) -> &Relay {
+        self.relays.last().expect("the setup has relays")
+    }
+
+    /// All proxies.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// The proxy of one peer of a pair.
+    pub fn left(&self) -> &Proxy {
+        self.proxies.first().expect("a stack has a proxy")
+    }
+
+    /// The proxy of the other peer: the same, if there is one only.
+    pub fn right(&self) -> &Proxy {
+        self.proxies.last().expect("a stack has a proxy")
+    }
+
+    /// Makes a peer.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn create(&self, role: Role) -> Result<TestIdentity> {
+        self.operator.create_peer(NETWORK, role).await
+    }
+
+    /// Makes a client and an agent that it may open tunnels to.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn create_pair(&self) -> Result<(TestIdentity, TestIdentity)> {
+        let (client, agent) = (self.create(Role::Client).await?, self.create(Role::Agent).await?);
+        self.operator.grant_tunnel(client.id, agent.id).await?;
+        Ok((client, agent))
+    }
+
+    /// Makes and connects a client and an agent, each with its node 1, opens the tunnel, and waits until both know.
+    ///
+    /// # Errors
+    /// When a peer cannot be made or connected.
+    pub async fn pair(&self) -> Result<Pair> {
+        let (client, agent) = self.create_pair().await?;
+        let (mut client, mut agent) = (self.left().connect(&client).await?, self.right().connect(&agent).await?);
+        let agent_node = agent.announce(1).await?;
+        let client_node = client.identity().node(1);
+        client.send(Request::node(&client_node).and_add_tunnel(agent.id())).await?;
+        client.expect_node(agent.id(), &agent_node).await;
+        agent.expect_node(client.id(), &client_node).await;
+        Ok(Pair { client, agent })
+    }
+
+    /// Everything committed so far has been delivered to these peers, and all of it was expected.
+    ///
+    /// # Errors
+    /// When the marker cannot be made.
+    #[track_caller]
+    pub fn assert_nothing_else<'a>(&'a self, peers: &'a [&'a TestPeer]) -> impl Future<Output = Result<()>> + 'a {
+        let at = Location::caller();
+        async move {
+            self.settle(peers).await?;
+            peers.iter().for_each(|peer| peer.assert_nothing_else_at(at));
+            Ok(())
+        }
+    }
+
+    /// Returns when everything committed so far has been delivered to these peers of [`NETWORK`].
+    ///
+    /// # Errors
+    /// When the marker cannot be made.
+    pub async fn settle(&self, peers: &[&TestPeer]) -> Result<()> {
+        let marker = self.marker.get_or_try_init(|| Marker::new(&self.operator, NETWORK, self.right())).await?;
+        marker.pass(peers).await
+    }
+
+    /// What all proxies wrote.
+    pub(super) fn logs(&self) -> String {
+        self.proxies.iter().map(|proxy| format!("--- {} wrote:\n{}\n", proxy.name(), proxy.log())).collect()
+    }
+
+    /// Ends the proxies and removes the database.
+    ///
+    /// # Errors
+    /// When a proxy had ended by itself or panicked, or Postgres refuses.
+    pub(super) async fn stop(self) -> Result<()> {
+        let Self { operator, proxies, relays, database, cluster, standby, marker } = self;
+        drop((operator, marker, relays));
+        let mut outcome = Ok(());
+        for proxy in proxies {
+            outcome = outcome.and(proxy.stop().await);
+        }
+        if let Some(standby) = standby {
+            outcome = outcome.and(standby.destroy().await);
+        }
+        match cluster {
+            Some(cluster) => outcome.and(cluster.destroy().await),
+            None => outcome.and(database.drop().await.context("cannot remove the database of the test")),
+        }
+    }
+}

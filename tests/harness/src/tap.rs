@@ -1,0 +1,79 @@
+//! What is said to coordinators, overheard.
+//!
+//! A superuser may read which channel each proxy listens on, and listen there too: so tests count and read the very
+//! payloads that Postgres delivers, without asking the proxy.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use tailnet_tools::cluster;
+use tailnet_wire::{Assembler, Event};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_postgres::{AsyncMessage, Client};
+use uuid::Uuid;
+
+use super::{Proxy, Stack, deadline::DEADLINE};
+
+/// Listens on the channels of some proxies.
+#[derive(Debug)]
+pub struct LogTap {
+    client: Client,
+    messages: mpsc::UnboundedReceiver<AsyncMessage>,
+    /// Which of the proxies has the channel.
+    channels: HashMap<String, usize>,
+    fence: String,
+}
+
+/// What one proxy was told.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// NOTIFY payloads.
+    pub payloads: usize,
+    /// The events in them.
+    pub events: Vec<Event>,
+}
+
+impl LogTap {
+    /// Starts to listen on the channels of `proxies`.
+    ///
+    /// # Errors
+    /// When one of them is not registered.
+    pub async fn open(stack: &Stack, proxies: &[&Proxy]) -> Result<Self> {
+        // Each proxy is told so once, at some time after its start.
+        stack.operator.until_settled().await?;
+        let (client, messages) = cluster::connect_hearing(stack.database().superuser()).await?;
+        let mut channels = HashMap::new();
+        for (index, proxy) in proxies.iter().enumerate() {
+            let sql = "SELECT registration FROM tailnet_private.coordinators WHERE name = $1";
+            let row = client.query_one(sql, &[&proxy.name()]).await?;
+            channels.insert(format!("tailnet_{}", row.get::<_, Uuid>(0).simple()), index);
+        }
+        let fence = format!("tap_{}", Uuid::new_v4().simple());
+        for channel in channels.keys().chain([&fence]) {
+            client.batch_execute(&format!("LISTEN {channel}")).await?;
+        }
+        Ok(Self { client, messages, channels, fence })
+    }
+
+    /// What each proxy was told in transactions that were committed since the last call, in the order of
+    /// [`LogTap::open`]. Nothing is waited for: a notification of our own comes after all those.
+    ///
+    /// # Errors
+    /// When the connection is lost, or a payload is not what the wire defines.
+    pub async fn take(&mut self) -> Result<Vec<Heard>> {
+        let mut heard: Vec<(Heard, Assembler)> = Vec::new();
+        heard.resize_with(self.channels.len(), Default::default);
+        self.client.batch_execute(&format!("NOTIFY {}", self.fence)).await?;
+        loop {
+            let message = timeout(DEADLINE, self.messages.recv()).await.context("the fence did not come back")?;
+            let AsyncMessage::Notification(notification) = message.context("the connection of the tap is lost")? else {
+                continue;
+            };
+            let Some(&index) = self.channels.get(notification.channel()) else { break };
+            let (heard, assembler) = &mut heard[index];
+            heard.payloads += 1;
+            heard.events.extend(assembler.push(notification.payload())?.into_iter().flatten());
+        }
+        Ok(heard.into_iter().map(|(heard, _)| heard).collect())
+    }
+}

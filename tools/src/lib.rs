@@ -1,0 +1,15 @@
+//! What users run against a coordinator, and what these programs share with the tests.
+//!
+//! - [`message`] and [`websocket`]: what a peer says to a proxy, and hears
+//! - [`peer`]: a real peer, with WireGuard and TCP in user space; the binary `tailnet-peer` is its command line
+//! - [`cluster`]: connections to Postgres, and [`identity`]: peers that an operator created
+//! - [`checking`]: light peers, and the oracle that compares what they were told with the tables
+//! - [`latencies`]: how long many of the same took
+
+pub mod checking;
+pub mod cluster;
+pub mod identity;
+pub mod latencies;
+pub mod message;
+pub mod peer;
+pub mod websocket;

@@ -1,0 +1,18 @@
+//! The times and sizes on which the extension and the proxy rely together: a change of one side alone would break the
+//! other in silence.
+
+use std::time::Duration;
+
+/// How often a coordinator sends its heartbeat.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// A heartbeat that comes later than this after the one before is late. A coordinator that was late may itself have been
+/// stalled, so it must not judge the silence of others.
+pub const LATE: Duration = Duration::from_secs(3);
+
+/// A coordinator without a heartbeat for so long, three of them, is expired.
+pub const EXPIRY: Duration = Duration::from_secs(6);
+
+/// The most entries of a call, and the longest array that the extension takes. A call holds the locks of its networks
+/// until it ends, so its work is bounded.
+pub const MAX_BATCH: usize = 4_096;
