@@ -51,6 +51,14 @@ WITH member AS (
     WHERE e.extname = 'pg_tailnet'
 
     UNION ALL
+    SELECT 'extension ' || extname,
+        (SELECT string_agg(format('%s %s', config::regclass, condition), E'\n' ORDER BY config::regclass::text)
+         FROM unnest(extconfig, extcondition) dumped (config, condition)),
+        NULL, obj_description(oid, 'pg_extension')
+    FROM pg_extension
+    WHERE extname = 'pg_tailnet'
+
+    UNION ALL
     SELECT o.type || ' ' || o.identity, '', n.nspacl, obj_description(objid, classid::regclass::name)
     FROM member
     CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) o

@@ -41,6 +41,7 @@ ALTER TABLE tailnet_private.grants ALTER COLUMN created_at DROP DEFAULT;
 ALTER TABLE tailnet_private.peers SET (fillfactor = 11);
 GRANT SELECT ON tailnet.tunnels TO tailnet_writer;
 CREATE OR REPLACE VIEW tailnet.grants AS SELECT client_id, agent_id, now() AS created_at FROM tailnet_private.grants;
+UPDATE pg_extension SET extcondition[1] = 'WHERE false' WHERE extname = 'pg_tailnet';
 DROP INDEX tailnet_private.grants_agent_id_client_id;
 CREATE INDEX another ON tailnet_private.grants (created_at);
 SELECT * FROM changed;
