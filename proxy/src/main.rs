@@ -1,15 +1,16 @@
 //! The binary: options, logs, signals.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
+    net::SocketAddr,
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use tailnet_proxy::{
     config::{Config, LogFormat},
-    run::Proxy,
+    run::{Proxy, StartError},
 };
+use tailnet_wire::Chain;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -37,21 +38,18 @@ fn main() -> ExitCode {
     match run(config) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", Chain(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new().context("cannot handle signals")?;
+async fn run(config: Config) -> Result<ExitCode, StartError> {
+    let mut signals = Signals::new().map_err(StartError::Signals)?;
     let proxy = Proxy::bind(config).await?;
-    let (public, admin) = proxy.addresses().context("cannot read the addresses")?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "listening public={public} admin={admin}").context("cannot write to stdout")?;
-    stdout.flush().context("cannot write to stdout")?;
-    drop(stdout);
+    let (public, admin) = proxy.addresses()?;
+    announce(public, admin).map_err(StartError::Stdout)?;
 
     let shutdown = CancellationToken::new();
     let mut running = std::pin::pin!(proxy.run(shutdown.clone()));
@@ -70,10 +68,17 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Writes the addresses for the program that started the proxy. It may have asked for any free port.
+fn announce(public: SocketAddr, admin: SocketAddr) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "listening public={public} admin={admin}")?;
+    stdout.flush()
+}
+
 fn start_log(config: &Config) {
     let filter: EnvFilter = config.log.parse().expect("checked when the options were read");
-    let colors = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr);
+    let colors = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(io::stderr);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -87,7 +92,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 

@@ -28,7 +28,7 @@ use crate::{
 /// The most time for the last traces: a collector that does not answer must not keep a proxy from ending.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
 
-/// What keeps the proxy from starting.
+/// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
@@ -45,6 +45,15 @@ pub enum StartError {
     /// Traces cannot be exported.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// The system does not let the proxy handle signals.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+    /// The system does not tell the addresses of the listeners.
+    #[error("cannot read the addresses")]
+    Addresses(#[source] io::Error),
+    /// The addresses cannot be written to stdout.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
 }
 
 /// A proxy with its listeners bound.
@@ -78,8 +87,9 @@ impl Proxy {
     ///
     /// # Errors
     /// When the system does not say.
-    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.public.local_addr()?, self.admin.local_addr()?))
+    pub fn addresses(&self) -> Result<(SocketAddr, SocketAddr), StartError> {
+        let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Addresses);
+        Ok((address(&self.public)?, address(&self.admin)?))
     }
 
     /// Serves until `shutdown`, then drains.

@@ -30,11 +30,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 /// The public listener.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// The shared state.
     pub switchboard: Arc<Switchboard>,
-    /// All sessions.
     pub sessions: TaskTracker,
-    /// What each of them gets.
     pub options: session::Options,
 }
 

@@ -1,6 +1,6 @@
 //! What a peer and the proxy say to each other, in no wire format.
 //!
-//! A codec (see [`crate::peer`]) makes these values out of bytes, and bytes out of these values.
+//! A codec (see `peer`) makes these values out of bytes, and bytes out of these values.
 //!
 //! - [`ask`]: what a peer asks
 //! - [`update`]: what a peer is told of another peer

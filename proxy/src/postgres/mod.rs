@@ -1,22 +1,22 @@
 //! The side of Postgres.
 //!
 //! - [`database`]: how connections are made; [`authorities`]: whose certificates are good
-//! - [`store`]: the SQL functions of the extension, named nowhere else; [`store_error`]: why a call failed; [`connection`]: the
+//! - [`store`]: the SQL functions of the extension, named nowhere else; [`store_error`]: why a call failed; `connection`: the
 //!   connection and its prepared statements
-//! - [`registration`]: registers, sends the heartbeat, folds the log, and starts again after any doubt
+//! - `registration`: registers, sends the heartbeat, folds the log, and starts again after any doubt
 //! - [`listener`]: the LISTEN connection
-//! - [`worker`]: the loop that takes batches and calls Postgres; [`workers`]: what each kind of worker does with a batch
-//! - [`shedder`]: sends peers to other proxies when Postgres stays away
-//! - [`backoff`]: how long to wait before the next attempt
+//! - `worker`: the loop that takes batches and calls Postgres; `workers`: what each kind of worker does with a batch
+//! - `shedder`: sends peers to other proxies when Postgres stays away
+//! - `backoff`: how long to wait before the next attempt
 
 pub mod authorities;
-pub mod backoff;
-pub mod connection;
+pub(crate) mod backoff;
+pub(crate) mod connection;
 pub mod database;
 pub mod listener;
-pub mod registration;
-pub mod shedder;
+pub(crate) mod registration;
+pub(crate) mod shedder;
 pub mod store;
 pub mod store_error;
-pub mod worker;
-pub mod workers;
+pub(crate) mod worker;
+pub(crate) mod workers;

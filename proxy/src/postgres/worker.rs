@@ -17,9 +17,7 @@ use crate::{
 
 /// What one kind of worker does with its batches.
 pub trait Worker: Send + 'static {
-    /// The key of its requests.
     type Key: Copy + Eq + Hash + Send + Sync + 'static;
-    /// Its requests.
     type Request: Request + Send + 'static;
     /// Whether a call counts only under the current registration. The other calls need none, and do no harm when they are
     /// committed late or twice.
@@ -61,7 +59,6 @@ impl<K, R> Default for Outcome<K, R> {
 /// What all workers share.
 #[derive(Debug, Clone)]
 pub struct Workforce {
-    /// The shared state.
     pub switchboard: Arc<Switchboard>,
     /// Each worker has a connection of its own.
     pub database: Database,

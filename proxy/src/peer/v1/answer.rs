@@ -47,7 +47,6 @@ pub fn acknowledged(ids: &[Uuid]) -> String {
     text(&Acknowledged { acknowledged: ids })
 }
 
-/// The text of an error frame.
 pub fn error(error: &str) -> String {
     #[derive(Serialize)]
     struct Error<'a> {

@@ -18,7 +18,6 @@ use crate::{
     state::switchboard::Switchboard,
 };
 
-/// The worker.
 #[derive(Debug, Clone)]
 pub struct Binder;
 

@@ -12,7 +12,6 @@ use crate::{
     state::switchboard::Switchboard,
 };
 
-/// The worker.
 #[derive(Debug, Clone)]
 pub struct Liveness;
 

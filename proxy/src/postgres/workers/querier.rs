@@ -19,7 +19,6 @@ use crate::{
     state::switchboard::Switchboard,
 };
 
-/// The worker.
 #[derive(Debug, Clone)]
 pub struct Querier;
 

@@ -13,7 +13,6 @@ use crate::{
     state::switchboard::Switchboard,
 };
 
-/// The worker.
 #[derive(Debug, Clone)]
 pub struct Tunneler;
 
