@@ -11,8 +11,7 @@ on_one_proxy_and_on_two! {
 async fn marker_passes_after_all_that_was_committed_before_it(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     for version in 2..20 {
-        let node = agent.announce(version).await?;
-        stack.operator.until_bound(agent.id(), &node).await?;
+        stack.bind(&mut agent, version).await?;
         stack.settle(&[&client]).await?;
         // Not awaited: it is there already.
         assert_eq!(client.count(agent.id(), Kind::Node), usize::try_from(version)?);

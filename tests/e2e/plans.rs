@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use tailnet_harness::{Stack, plan::Explainer, run};
+use tailnet_harness::{Stack, plan::Explainer, stack::Setup};
+
+tests_on! {
+    no_proxy: Setup::of(0) => plans_of_every_function_are_driven_by_index, plans_that_grow_are_noticed;
+}
 
 /// Tables with a row for each peer, tunnel or connection.
 const LARGE: [&str; 6] = ["peers", "tunnels", "identities", "grants", "agent_connections", "connection_logs"];
@@ -86,77 +90,69 @@ const CALLS: [(&str, &str, &str); 25] = [
 const EXEMPT: [&str; 5] =
     ["create_network", "create_peer", "drop_connection_logs", "listen_coordinator", "set_agent_timeouts"];
 
-#[tokio::test]
-async fn plans_of_every_function_are_driven_by_index() {
-    run(0, async |stack: &Stack| {
-        let sql = &stack.operator.sql;
-        assert_eq!(functions(stack).await?, covered(), "a new function needs a call here, or a reason for none");
-        sql.batch_execute(FUNCTIONS).await?;
-        for table in LARGE {
-            sql.batch_execute(&format!("ALTER TABLE tailnet_private.{table} SET (autovacuum_enabled = off)")).await?;
-        }
+async fn plans_of_every_function_are_driven_by_index(stack: &Stack) -> Result<()> {
+    let sql = &stack.operator.sql;
+    assert_eq!(functions(stack).await?, covered(), "a new function needs a call here, or a reason for none");
+    sql.batch_execute(FUNCTIONS).await?;
+    for table in LARGE {
+        sql.batch_execute(&format!("ALTER TABLE tailnet_private.{table} SET (autovacuum_enabled = off)")).await?;
+    }
 
-        // Plans are kept: first those that were made when the tables were known to be empty, as when the extension is new,
-        // for one pair without a tunnel.
-        for table in LARGE {
-            sql.batch_execute(&format!("VACUUM (FULL, ANALYZE) tailnet_private.{table}")).await?;
-        }
-        let mut old = Explainer::open(stack).await?;
-        sql.batch_execute(&FILL.replace("$from", "1").replace("$to", "1")).await?;
-        sql.batch_execute("TRUNCATE tailnet_private.tunnels").await?;
-        sql.batch_execute(&COORDINATORS.replace("$from", "1")).await?;
-        for (function, arguments, _) in CALLS {
-            // With so few peers some are refused, after much of what they run is planned.
-            let _ = old.run(&call(function, arguments, "1")).await;
-        }
-        sql.batch_execute(&FILL.replace("$from", "2").replace("$to", "6000")).await?;
-        let mut faults = check(stack, &mut old, 1_000, "small tables").await?;
-        sql.batch_execute(&FILL.replace("$from", "6001").replace("$to", "50000")).await?;
-        faults += &check(stack, &mut old, 10_000, "tables that grew").await?;
-        faults += &check(stack, &mut Explainer::open(stack).await?, 20_000, "tables without statistics").await?;
-        sql.batch_execute("ANALYZE").await?;
-        faults += &check(stack, &mut Explainer::open(stack).await?, 30_000, "tables with statistics").await?;
-        assert!(faults.is_empty(), "{faults}");
-        Ok(())
-    })
-    .await;
+    // Plans are kept: first those that were made when the tables were known to be empty, as when the extension is new,
+    // for one pair without a tunnel.
+    for table in LARGE {
+        sql.batch_execute(&format!("VACUUM (FULL, ANALYZE) tailnet_private.{table}")).await?;
+    }
+    let mut old = Explainer::open(stack).await?;
+    sql.batch_execute(&FILL.replace("$from", "1").replace("$to", "1")).await?;
+    sql.batch_execute("TRUNCATE tailnet_private.tunnels").await?;
+    sql.batch_execute(&COORDINATORS.replace("$from", "1")).await?;
+    for (function, arguments, _) in CALLS {
+        // With so few peers some are refused, after much of what they run is planned.
+        let _ = old.run(&call(function, arguments, "1")).await;
+    }
+    sql.batch_execute(&FILL.replace("$from", "2").replace("$to", "6000")).await?;
+    let mut problems = check(stack, &mut old, 1_000, "small tables").await?;
+    sql.batch_execute(&FILL.replace("$from", "6001").replace("$to", "50000")).await?;
+    problems += &check(stack, &mut old, 10_000, "tables that grew").await?;
+    problems += &check(stack, &mut Explainer::open(stack).await?, 20_000, "tables without statistics").await?;
+    sql.batch_execute("ANALYZE").await?;
+    problems += &check(stack, &mut Explainer::open(stack).await?, 30_000, "tables with statistics").await?;
+    assert!(problems.is_empty(), "{problems}");
+    Ok(())
 }
 
 /// The rules would notice what they are there for.
-#[tokio::test]
-async fn plans_that_grow_are_noticed() {
-    run(0, async |stack: &Stack| {
-        stack.operator.sql.batch_execute(FUNCTIONS).await?;
-        stack.operator.sql.batch_execute(&FILL.replace("$from", "1").replace("$to", "5000")).await?;
-        let mut explainer = Explainer::open(stack).await?;
-        for sql in [
-            "SELECT * FROM tailnet_private.peers",
-            "SET enable_seqscan = off; SELECT count(*) FROM tailnet_private.tunnels",
-            "SET enable_nestloop = off; SELECT FROM tailnet_private.peers p JOIN tailnet_private.tunnels t ON t.src = p.id",
-            "DELETE FROM tailnet_private.grants",
-        ] {
-            let (_, plans) = explainer.run(sql).await?;
-            assert!(plans.iter().any(|plan| plan.grows_with(&LARGE).is_some()), "{sql}: {plans:?}");
-        }
-        // By index, and yet every row.
-        let all = "SELECT FROM tailnet_private.peers WHERE coordinator_id = md5('other')::uuid";
-        let (_, plans) = explainer.run(all).await?;
-        assert!(plans.iter().all(|plan| plan.grows_with(&LARGE).is_none()), "{plans:?}");
-        assert!(plans.iter().any(|plan| plan.most_rows(&LARGE) > MOST_ROWS), "{plans:?}");
-        // By key.
-        let one = "SELECT FROM tailnet_private.peers WHERE id = c(7)";
-        let (_, plans) = explainer.run(one).await?;
-        assert!(plans.iter().any(|plan| plan.touches(&["peers"])), "{plans:?}");
-        assert!(plans.iter().all(|plan| plan.grows_with(&LARGE).is_none()), "{plans:?}");
-        assert!(plans.iter().all(|plan| plan.most_rows(&LARGE) <= 1.0), "{plans:?}");
-        Ok(())
-    })
-    .await;
+async fn plans_that_grow_are_noticed(stack: &Stack) -> Result<()> {
+    stack.operator.sql.batch_execute(FUNCTIONS).await?;
+    stack.operator.sql.batch_execute(&FILL.replace("$from", "1").replace("$to", "5000")).await?;
+    let mut explainer = Explainer::open(stack).await?;
+    for sql in [
+        "SELECT * FROM tailnet_private.peers",
+        "SET enable_seqscan = off; SELECT count(*) FROM tailnet_private.tunnels",
+        "SET enable_nestloop = off; SELECT FROM tailnet_private.peers p JOIN tailnet_private.tunnels t ON t.src = p.id",
+        "DELETE FROM tailnet_private.grants",
+    ] {
+        let (_, plans) = explainer.run(sql).await?;
+        assert!(plans.iter().any(|plan| plan.grows_with(&LARGE).is_some()), "{sql}: {plans:?}");
+    }
+    // By index, and yet every row.
+    let all = "SELECT FROM tailnet_private.peers WHERE coordinator_id = md5('other')::uuid";
+    let (_, plans) = explainer.run(all).await?;
+    assert!(plans.iter().all(|plan| plan.grows_with(&LARGE).is_none()), "{plans:?}");
+    assert!(plans.iter().any(|plan| plan.most_rows(&LARGE) > MOST_ROWS), "{plans:?}");
+    // By key.
+    let one = "SELECT FROM tailnet_private.peers WHERE id = c(7)";
+    let (_, plans) = explainer.run(one).await?;
+    assert!(plans.iter().any(|plan| plan.touches(&["peers"])), "{plans:?}");
+    assert!(plans.iter().all(|plan| plan.grows_with(&LARGE).is_none()), "{plans:?}");
+    assert!(plans.iter().all(|plan| plan.most_rows(&LARGE) <= 1.0), "{plans:?}");
+    Ok(())
 }
 
 /// Calls everything with peers from this number on, and returns what is wrong with the plans.
 async fn check(stack: &Stack, explainer: &mut Explainer, from: u32, state: &str) -> Result<String> {
-    let (from, mut faults) = (from.to_string(), String::new());
+    let (from, mut problems) = (from.to_string(), String::new());
     stack.operator.sql.batch_execute(&COORDINATORS.replace("$from", &from)).await?;
     for (function, arguments, effect) in CALLS {
         stack.operator.sql.batch_execute(BEAT).await?;
@@ -166,15 +162,15 @@ async fn check(stack: &Stack, explainer: &mut Explainer, from: u32, state: &str)
         assert!(seen || function == "register_coordinator", "{function}: no plan was seen");
         for plan in plans {
             if let Some(node) = plan.grows_with(&LARGE) {
-                faults += &format!("{state}: {function} grows with a table by\n{node}in\n{plan}\n");
+                problems += &format!("{state}: {function} grows with a table by\n{node}in\n{plan}\n");
             }
             let rows = plan.most_rows(&LARGE);
             if rows > MOST_ROWS {
-                faults += &format!("{state}: {function} reads {rows} rows in\n{plan}\n");
+                problems += &format!("{state}: {function} reads {rows} rows in\n{plan}\n");
             }
         }
     }
-    Ok(faults)
+    Ok(problems)
 }
 
 fn call(function: &str, arguments: &str, from: &str) -> String {

@@ -28,7 +28,6 @@ const LOG_LINES: usize = 60;
 const WARM_UP: Duration = Duration::from_secs(3);
 const BEFORE: std::ops::Range<u64> = 500..2000;
 
-/// One run of the harness.
 #[derive(Debug)]
 pub struct Campaign {
     options: Options,
@@ -40,7 +39,6 @@ pub struct Campaign {
     rng: StdRng,
 }
 
-/// What a round took.
 struct Round {
     converged: Duration,
     words: usize,
@@ -48,9 +46,6 @@ struct Round {
 
 impl Campaign {
     /// Runs all rounds, or up to the first that fails.
-    ///
-    /// # Errors
-    /// When a round fails, with the command that runs it again; all that is known of it has been printed.
     pub async fn run(options: Options) -> Result<()> {
         let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let again = options.command(seed);

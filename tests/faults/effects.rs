@@ -11,7 +11,6 @@ pub struct Effects {
     pub killed: BTreeSet<String>,
     /// Asked to end: their websockets end with 1012.
     pub drained: BTreeSet<String>,
-    /// The unlogged tables were emptied.
     pub emptied: bool,
 }
 
@@ -30,17 +29,14 @@ impl Effects {
         Self { lost: BTreeSet::from([proxy.to_owned()]), ..Self::default() }
     }
 
-    /// A proxy was killed.
     pub fn killed(proxy: &str) -> Self {
         Self { killed: BTreeSet::from([proxy.to_owned()]), ..Self::lost(proxy) }
     }
 
-    /// A proxy was asked to end.
     pub fn drained(proxy: &str) -> Self {
         Self { drained: BTreeSet::from([proxy.to_owned()]), ..Self::lost(proxy) }
     }
 
-    /// The unlogged tables were emptied.
     pub fn emptied() -> Self {
         Self { emptied: true, ..Self::default() }
     }

@@ -1,6 +1,6 @@
 //! Faults, from their beginning to their end.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
@@ -17,19 +17,19 @@ const STALL: Duration = Duration::from_secs(30);
 const EXPIRY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Milliseconds that are surely less than the time of an expiry, together with a heartbeat that was just due.
-const SHORT: std::ops::Range<u64> = 300..2500;
+const SHORT: Range<u64> = 300..2500;
 
 /// Milliseconds that a fault goes on after it had its effect.
-const AFTER: std::ops::Range<u64> = 200..2500;
+const AFTER: Range<u64> = 200..2500;
 
 /// Milliseconds by which a piece is delayed, in one direction.
-const DELAY: std::ops::Range<u64> = 50..400;
+const DELAY: Range<u64> = 50..400;
 
 /// How often in a row backends are ended, at the most.
 const MOST_ENDS: u32 = 4;
 
-/// One in so many peers becomes deaf.
-const DEAF: u32 = 8;
+/// One in so many peers stops reading.
+const PAUSED: u32 = 8;
 
 /// The proxies that the faults of a round happen to: no two to the same.
 pub fn victims(world: &World, rng: &mut StdRng) -> Vec<usize> {
@@ -39,9 +39,6 @@ pub fn victims(world: &World, rng: &mut StdRng) -> Vec<usize> {
 }
 
 /// Injects a fault and heals it. Which proxy it happens to is decided by `victim`, if it happens to one.
-///
-/// # Errors
-/// When the harness cannot do it, or a proxy does not end or start as it should.
 pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut rng: StdRng) -> Result<Effects> {
     let slot = &world.slots[victim];
     let rng = &mut rng;
@@ -49,29 +46,24 @@ pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut
         Kind::ProxyKill => proxy_kill(world, slot, rng).await,
         Kind::ProxyStall => proxy_stall(world, slot, rng).await,
         Kind::ProxyRestart => proxy_restart(world, slot).await,
-        Kind::PostgresFast => restart(world, Shutdown::Fast).await,
-        Kind::PostgresImmediate => restart(world, Shutdown::Immediate).await,
-        Kind::PostgresKill => postgres_kill(world, rng).await,
-        Kind::PostgresStall => postgres_stall(world).await,
-        Kind::Failover => fail_over(world).await,
+        Kind::PostgresFast | Kind::PostgresImmediate | Kind::PostgresKill | Kind::PostgresStall | Kind::Failover => {
+            of_postgres(kind, world, rng).await
+        }
         Kind::ListenerEnd => end_backends(world, &format!("tailnet-proxy/{}/listener", slot.name), rng).await,
         Kind::BackendsEnd => end_backends(world, &format!("tailnet-proxy/{}/%", slot.name), rng).await,
-        Kind::RelayStall => disturb(slot, Traffic::Stalled, rng).await,
-        Kind::RelayCut => disturb(slot, Traffic::Cut, rng).await,
+        Kind::RelayStall => disturb(slot, Traffic::Stalled, SHORT, rng).await,
+        Kind::RelayCut => disturb(slot, Traffic::Cut, SHORT, rng).await,
         Kind::RelayDelay => {
-            let delay = Traffic::Delayed(Duration::from_millis(rng.random_range(DELAY)));
-            slot.set(delay);
-            sleep(Duration::from_millis(rng.random_range(3000..8000))).await;
-            slot.set(Traffic::Flows);
-            Ok(Effects::default())
+            let delay = Duration::from_millis(rng.random_range(DELAY));
+            disturb(slot, Traffic::Delayed(delay), 3000..8000, rng).await
         }
         Kind::RelayStallLong => isolate(world, slot, Traffic::Stalled, rng).await,
         Kind::RelayCutLong => isolate(world, slot, Traffic::Cut, rng).await,
-        Kind::DeafPeers => {
-            let deaf = fleet.some(DEAF, rng);
-            deaf.iter().for_each(|peer| peer.read(false));
+        Kind::ReadersPause => {
+            let readers = fleet.some(PAUSED, rng);
+            readers.iter().for_each(|peer| peer.read(false));
             sleep(Duration::from_millis(rng.random_range(1000..12_000))).await;
-            deaf.iter().for_each(|peer| peer.read(true));
+            readers.iter().for_each(|peer| peer.read(true));
             Ok(Effects::default())
         }
     };
@@ -82,7 +74,7 @@ async fn proxy_kill(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Effe
     let mut process = slot.process.lock().await;
     let coordinator = id_of(world, slot).await?;
     slot.kill(&mut process).await?;
-    world.set_door(&slot.name, None);
+    world.show_door(slot, None);
     // Its successor may come before or after anybody has noticed.
     if rng.random_bool(0.5) {
         until_expired(world, coordinator).await?;
@@ -95,14 +87,14 @@ async fn proxy_restart(world: &World, slot: &Slot) -> Result<Effects> {
     let mut process = slot.process.lock().await;
     // Its door stays until it has ended: peers find out by themselves that it takes nobody.
     slot.terminate(&mut process).await?;
-    world.set_door(&slot.name, None);
+    world.show_door(slot, None);
     come_back(world, slot, &mut process).await?;
     Ok(Effects::drained(&slot.name))
 }
 
 async fn come_back(world: &World, slot: &Slot, process: &mut Option<tailnet_harness::Proxy>) -> Result<()> {
     slot.start_proxy(process).await?;
-    world.set_door(&slot.name, process.as_ref().map(|proxy| slot.door(proxy)));
+    world.show_door(slot, process.as_ref());
     Ok(())
 }
 
@@ -110,40 +102,37 @@ async fn proxy_stall(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Eff
     let process = slot.process.lock().await;
     let proxy = process.as_ref().context("there is no proxy to stop")?;
     let coordinator = id_of(world, slot).await?;
-    let stalled = proxy.stall().await?;
+    proxy.stall().await?;
     let expired = until_expired(world, coordinator).await;
     sleep(Duration::from_millis(rng.random_range(AFTER))).await;
-    stalled.go_on().await?;
+    proxy.go_on().await?;
     expired?;
     Ok(Effects::lost(&slot.name))
 }
 
-async fn restart(world: &World, shutdown: Shutdown) -> Result<Effects> {
-    world.postgres.lock().await.primary().restart(shutdown).await?;
-    Ok(if shutdown == Shutdown::Fast { Effects::default() } else { Effects::emptied() })
-}
-
-async fn postgres_kill(world: &World, rng: &mut StdRng) -> Result<Effects> {
-    let postgres = world.postgres.lock().await;
-    postgres.primary().kill().await?;
-    sleep(Duration::from_millis(rng.random_range(0..3000))).await;
-    postgres.primary().start_again().await?;
-    Ok(Effects::emptied())
-}
-
-async fn postgres_stall(world: &World) -> Result<Effects> {
-    let postgres = world.postgres.lock().await;
-    postgres.primary().stall().await?;
-    sleep(STALL).await;
-    postgres.primary().go_on().await?;
-    Ok(Effects::default())
-}
-
-async fn fail_over(world: &World) -> Result<Effects> {
+async fn of_postgres(kind: Kind, world: &World, rng: &mut StdRng) -> Result<Effects> {
     let mut postgres = world.postgres.lock().await;
-    postgres.fail_over().await?;
-    world.moved(&postgres)?;
-    Ok(Effects::emptied())
+    let primary = postgres.primary();
+    match kind {
+        Kind::PostgresFast => primary.restart(Shutdown::Fast).await?,
+        Kind::PostgresImmediate => primary.restart(Shutdown::Immediate).await?,
+        Kind::PostgresKill => {
+            primary.kill().await?;
+            sleep(Duration::from_millis(rng.random_range(0..3000))).await;
+            primary.start_again().await?;
+        }
+        Kind::PostgresStall => {
+            primary.stall().await?;
+            sleep(STALL).await;
+            primary.go_on().await?;
+        }
+        _ => {
+            postgres.fail_over().await?;
+            world.moved(&postgres)?;
+        }
+    }
+    let keeps_tables = matches!(kind, Kind::PostgresFast | Kind::PostgresStall);
+    Ok(if keeps_tables { Effects::default() } else { Effects::emptied() })
 }
 
 /// Ends them, and those that take their place, and so on.
@@ -154,7 +143,7 @@ async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Ef
             sleep(Duration::from_millis(rng.random_range(AFTER))).await;
         }
         retry(async || {
-            let ended: i64 = world.sql().await?.query_one(sql, &[&names]).await?.get(0);
+            let ended: i64 = world.operator().await?.value(sql, &[&names]).await?;
             ensure!(ended > 0, "there is no backend like {names}");
             Ok(())
         })
@@ -163,9 +152,9 @@ async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Ef
     Ok(Effects::default())
 }
 
-async fn disturb(slot: &Slot, traffic: Traffic, rng: &mut StdRng) -> Result<Effects> {
+async fn disturb(slot: &Slot, traffic: Traffic, time: Range<u64>, rng: &mut StdRng) -> Result<Effects> {
     slot.set(traffic);
-    sleep(Duration::from_millis(rng.random_range(SHORT))).await;
+    sleep(Duration::from_millis(rng.random_range(time))).await;
     slot.set(Traffic::Flows);
     Ok(Effects::default())
 }
@@ -185,9 +174,9 @@ async fn id_of(world: &World, slot: &Slot) -> Result<Uuid> {
 }
 
 async fn until_expired(world: &World, coordinator: Uuid) -> Result<()> {
-    let sql = "SELECT FROM tailnet_private.coordinators WHERE id = $1";
+    let sql = "SELECT EXISTS (SELECT FROM tailnet_private.coordinators WHERE id = $1)";
     let begun = Instant::now();
-    while retry(async || Ok(world.sql().await?.query_opt(sql, &[&coordinator]).await?.is_some())).await? {
+    while retry(async || world.operator().await?.value(sql, &[&coordinator]).await).await? {
         if begun.elapsed() > EXPIRY_DEADLINE {
             bail!("after {EXPIRY_DEADLINE:?} the coordinator {coordinator} is not expired");
         }

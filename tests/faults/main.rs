@@ -21,7 +21,7 @@ mod world;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{campaign::Campaign, fault::Kind};
@@ -55,9 +55,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The faults to choose from.
     fn kinds(&self) -> Vec<Kind> {
-        let all = if self.faults.is_empty() { Kind::ALL } else { &self.faults };
+        let all = if self.faults.is_empty() { Kind::value_variants() } else { &self.faults };
         all.iter().copied().filter(|kind| !self.without.contains(kind)).collect()
     }
 

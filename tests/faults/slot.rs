@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use tailnet_harness::{Proxy, Relay, database::Login, proxy::ProxyOption, relay::Traffic};
-use tailnet_tools::checking::light_peer::Door;
 use tokio::sync::Mutex;
 
 /// Peers that are gone are found within seconds. Everything else as operators would leave it.
@@ -23,44 +22,23 @@ pub struct Slot {
 
 impl Slot {
     /// A place with a proxy that is ready; `url` makes its URL of the addresses of the relays.
-    ///
-    /// # Errors
-    /// When it does not become ready.
     pub async fn start(name: String, login: Login, relays: [Relay; 2], url: String) -> Result<Self> {
         let slot = Self { name, relays, login, url, process: Mutex::new(None) };
         slot.start_proxy(&mut *slot.process.lock().await).await?;
         Ok(slot)
     }
 
-    /// Starts a proxy where there is none.
-    ///
-    /// # Errors
-    /// When it does not become ready.
     pub async fn start_proxy(&self, process: &mut Option<Proxy>) -> Result<()> {
-        let started = Proxy::start_with(&self.name, &self.login.role, &self.url, OPTIONS).await;
-        *process = Some(started?);
+        *process = Some(Proxy::start_with(&self.name, &self.login.role, &self.url, OPTIONS).await?);
         Ok(())
     }
 
-    /// Where peers find it, while it is there.
-    pub fn door(&self, proxy: &Proxy) -> Door {
-        Door { name: self.name.clone(), url: proxy.url() }
-    }
-
-    /// Kills the proxy.
-    ///
-    /// # Errors
-    /// When it had ended by itself, or panicked.
     pub async fn kill(&self, process: &mut Option<Proxy>) -> Result<()> {
         let proxy = process.take().context("there is no proxy to kill")?;
         proxy.kill().await?;
         proxy.stop().await
     }
 
-    /// Asks the proxy to end.
-    ///
-    /// # Errors
-    /// When it does not, or not in good order.
     pub async fn terminate(&self, process: &mut Option<Proxy>) -> Result<()> {
         let proxy = process.take().context("there is no proxy to end")?;
         let status = proxy.terminate().await?;
@@ -76,9 +54,6 @@ impl Slot {
     }
 
     /// The proxy lives, and no task of it panicked.
-    ///
-    /// # Errors
-    /// When that is not so.
     pub async fn check(&self) -> Result<()> {
         let process = self.process.lock().await;
         let proxy = process.as_ref().with_context(|| format!("{} is not there", self.name))?;

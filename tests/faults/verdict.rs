@@ -27,9 +27,6 @@ const MAX_PRINTED: usize = 15;
 const LATE_HANDSHAKE: &str = "there is no tunnel with it";
 
 /// Checks everything that happened to the fleet since it last settled.
-///
-/// # Errors
-/// When something is not explained.
 pub fn judge(fleet: &Fleet, effects: &Effects) -> Result<()> {
     let mut complaints = Vec::new();
     for peer in &fleet.peers {

@@ -4,7 +4,10 @@ use futures_util::future::try_join_all;
 use tailnet_wire::Role;
 use tokio::net::TcpListener;
 
-use super::{Caller, lines, run_traced, terminate};
+use super::{
+    caller::Caller,
+    run::{lines, run_traced, terminate},
+};
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_disturbs_nobody() {

@@ -11,9 +11,6 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Looks again and again until the condition holds.
-///
-/// # Errors
-/// When looking fails, or the deadline passes; `what` says what was waited for.
 pub async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let looking = async {
         while !condition().await? {

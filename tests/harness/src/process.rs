@@ -7,9 +7,6 @@ use tokio::process::Command;
 
 /// A program that ends with the test, whatever ends the test: dropping it kills it, and when the test's own process is
 /// killed, the kernel does. Its output is piped, its input empty.
-///
-/// # Errors
-/// When there is no such program.
 pub fn command(program: &Path) -> Result<Command> {
     ensure!(program.is_file(), "there is no {}: 'make build' builds it", program.display());
     let mut command = Command::new("setpriv");
