@@ -14,7 +14,7 @@ on_one_proxy_and_on_two! {
     b40_agent_opens_no_tunnels,
     b40_agent_announces_its_own_addresses_only,
     b41_client_reaches_granted_agents_only,
-    b41_client_reaches_all_agents_of_a_network_made_so,
+    b41_client_reaches_all_agents_where_the_network_allows_it,
     b41_client_announces_single_addresses_only,
     b41_client_is_never_ready_for_handshake,
     b42_hub_reaches_every_peer_of_its_network,
@@ -87,7 +87,7 @@ async fn b41_client_reaches_granted_agents_only(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent, &other]).await
 }
 
-async fn b41_client_reaches_all_agents_of_a_network_made_so(stack: &Stack) -> Result<()> {
+async fn b41_client_reaches_all_agents_where_the_network_allows_it(stack: &Stack) -> Result<()> {
     stack.operator.let_clients_reach_all_agents(NETWORK).await?;
     let mut agent = stack.connect_right(Role::Agent).await?;
     let mut client = stack.connect_left(Role::Client).await?;

@@ -7,17 +7,17 @@ use tailnet_tools::message::Request;
 use tailnet_wire::Role;
 
 on_one_proxy_and_on_two! {
-    b02_lone_bind_is_stored_and_nobody_is_told,
+    b02_a_node_without_partners_is_stored_and_nobody_is_told,
     b03_returning_peer_sees_its_partner_at_once,
     b04_rapid_updates_end_on_the_last,
-    b09_node_that_differs_in_as_of_only,
-    b09_lost_peer_that_is_lost_again,
-    b09_lost_peer_that_never_announced_a_node,
+    b09_nobody_is_told_of_a_new_time_alone,
+    b09_nobody_is_told_of_a_second_loss,
+    b09_nobody_is_told_of_a_lost_peer_without_a_node,
     b10_graceful_disconnect,
     b11_any_other_end_is_a_loss,
 }
 
-async fn b02_lone_bind_is_stored_and_nobody_is_told(stack: &Stack) -> Result<()> {
+async fn b02_a_node_without_partners_is_stored_and_nobody_is_told(stack: &Stack) -> Result<()> {
     let bystander = stack.connect_left(Role::Client).await?;
     let mut agent = stack.connect_right(Role::Agent).await?;
     stack.bind(&mut agent, 1).await?;
@@ -53,7 +53,7 @@ async fn b04_rapid_updates_end_on_the_last(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b09_node_that_differs_in_as_of_only(stack: &Stack) -> Result<()> {
+async fn b09_nobody_is_told_of_a_new_time_alone(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     let before = Statements::count(stack).await?;
     let mut node = agent.identity().node(1);
@@ -63,7 +63,7 @@ async fn b09_node_that_differs_in_as_of_only(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b09_lost_peer_that_is_lost_again(stack: &Stack) -> Result<()> {
+async fn b09_nobody_is_told_of_a_second_loss(stack: &Stack) -> Result<()> {
     let Pair { client, agent } = stack.pair().await?;
     let identity = agent.identity().clone();
     agent.cut().await?;
@@ -76,7 +76,7 @@ async fn b09_lost_peer_that_is_lost_again(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client]).await
 }
 
-async fn b09_lost_peer_that_never_announced_a_node(stack: &Stack) -> Result<()> {
+async fn b09_nobody_is_told_of_a_lost_peer_without_a_node(stack: &Stack) -> Result<()> {
     let (client, agent) = stack.create_pair().await?;
     let mut client = stack.left().connect(&client).await?;
     client.announce_with(1, Request::add_tunnel(agent.id)).await?;

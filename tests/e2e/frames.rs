@@ -11,7 +11,7 @@ use uuid::Uuid;
 on_one_proxy_and_on_two! {
     b13_several_fields_in_one_request,
     b13_tunnel_opened_and_closed_in_one_request,
-    b13_goodbye_goes_after_tunnels_and_before_handshakes,
+    b13_goodbye_is_done_after_tunnels_and_before_handshakes,
     b45_malformed_frame_ends_its_session_and_disturbs_no_other,
     b45_unknown_fields_of_a_node_are_kept,
     b45_largest_node_is_carried,
@@ -39,7 +39,7 @@ async fn b13_tunnel_opened_and_closed_in_one_request(stack: &Stack) -> Result<()
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b13_goodbye_goes_after_tunnels_and_before_handshakes(stack: &Stack) -> Result<()> {
+async fn b13_goodbye_is_done_after_tunnels_and_before_handshakes(stack: &Stack) -> Result<()> {
     let mut agent = stack.connect_right(Role::Agent).await?;
     let mut hub = stack.connect_left(Role::Hub).await?;
     let absent = stack.create(Role::Agent).await?;
@@ -103,14 +103,14 @@ async fn b45_unknown_fields_of_a_node_are_kept(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     // Not as this program would write it: order, spaces and numbers are the peer's own.
     let text = r#"{ "z":1.50, "a" : {"z":[], "a":null},"key":"k","é":"\u00e9 ☃" }"#;
-    agent.send_text(&format!(r#"{{"update_self":{{"node":{text}}}}}"#)).await?;
+    agent.send_raw(Message::text(format!(r#"{{"update_self":{{"node":{text}}}}}"#))).await?;
     client.expect_node(agent.id(), &json!({"z": 1.5, "a": {"z": [], "a": null}, "key": "k", "é": "é ☃"})).await;
     let sql = "SELECT node::text FROM tailnet.peers WHERE peer_id = $1";
     assert_eq!(stack.operator.value::<String>(sql, &[&agent.id()]).await?, text);
 
     // A field of a request is no field of a node.
     let mut agent = stack.connect_right(Role::Agent).await?;
-    agent.send_text(&format!(r#"{{"update_self":{{"node":{{}},"id":"{}"}}}}"#, Uuid::nil())).await?;
+    agent.send_raw(Message::text(format!(r#"{{"update_self":{{"node":{{}},"id":"{}"}}}}"#, Uuid::nil()))).await?;
     agent.expect_refusal(&["id"], 1008).await;
     Ok(())
 }

@@ -24,7 +24,7 @@ tests_on! {
         b54_fast_restart, b54_immediate_restart, b54_kill, b55_a_stall_of_postgres;
     own_postgres_with_a_standby: Setup { standby: true, ..Setup::of(2) } => b54_failover;
     own_postgres_behind_relays: Setup { private_cluster: true, relayed: true, ..Setup::of(2) } =>
-        b54_a_goodbye_is_final_even_for_whom_a_crash_forgot;
+        b54_a_goodbye_is_final_after_a_crash_forgot_the_session;
 }
 
 /// All proxies were told that what is absent from the tables is absent, also what they withheld at first.
@@ -112,7 +112,7 @@ async fn b54_failover(stack: &Stack) -> Result<()> {
 }
 
 /// A session moves to the other proxy in the moment before a crash, which forgets that, and leaves while all is restored.
-async fn b54_a_goodbye_is_final_even_for_whom_a_crash_forgot(stack: &Stack) -> Result<()> {
+async fn b54_a_goodbye_is_final_after_a_crash_forgot_the_session(stack: &Stack) -> Result<()> {
     let identity = stack.create(Role::Client).await?;
     let old = stack.left().connect(&identity).await?;
     // Nobody writes the log of Postgres to the disk until it is killed.

@@ -10,7 +10,7 @@ on_one_proxy_and_on_two! {
     b05_node_bound_before_its_tunnel_opens,
     b06_tunnels_opened_from_both_ends,
     b07_closed_tunnel,
-    b08_tunnel_closed_with_the_last_word,
+    b08_peer_closes_a_tunnel_and_ends_at_once,
 }
 
 async fn b01_tunnel_to_an_absent_agent(stack: &Stack) -> Result<()> {
@@ -78,7 +78,7 @@ async fn b07_closed_tunnel(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b08_tunnel_closed_with_the_last_word(stack: &Stack) -> Result<()> {
+async fn b08_peer_closes_a_tunnel_and_ends_at_once(stack: &Stack) -> Result<()> {
     for cut in [false, true] {
         let Pair { mut client, agent } = stack.pair().await?;
         let identity = client.identity().clone();

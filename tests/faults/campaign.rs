@@ -9,12 +9,12 @@ use tailnet_tools::checking::Oracle;
 use tokio::time::sleep;
 
 use crate::{
-    Options,
     effects::Effects,
     fault::{Deck, Kind},
     fleet::Fleet,
     inject,
     leaks::Bounds,
+    options::Options,
     progress::Progress,
     tally::Tally,
     verdict,

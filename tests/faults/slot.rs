@@ -1,6 +1,6 @@
 //! The place of one proxy: processes come and go, name and relays stay.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tailnet_harness::{Proxy, Relay, database::Login, proxy::ProxyOption, relay::Traffic};
 use tokio::sync::Mutex;
 
@@ -41,10 +41,7 @@ impl Slot {
 
     pub async fn terminate(&self, process: &mut Option<Proxy>) -> Result<()> {
         let proxy = process.take().context("there is no proxy to end")?;
-        let status = proxy.terminate().await?;
-        if !status.success() {
-            bail!("{} was asked to end, and ended with {status}; it wrote:\n{}", self.name, proxy.log());
-        }
+        proxy.terminate().await?;
         proxy.stop().await
     }
 

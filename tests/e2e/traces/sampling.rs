@@ -1,61 +1,64 @@
 //! Which connections are traced.
 
-use tailnet_harness::{run_with, stack::Setup};
+use anyhow::Result;
+use tailnet_harness::{Stack, run_with, stack::Setup};
 use tailnet_wire::Role;
 
 use super::{
     caller::Caller,
-    run::{LOG, lines, run_collected, served, terminate},
+    collector::Collector,
+    run::{LOG, lines, served, terminate, traced},
     span::{Received, listed},
 };
 
-#[tokio::test]
-async fn what_callers_did_not_sample_is_not_traced() {
-    run_collected(&[], async |stack, collector| {
-        let (unsampled, malformed, sampled) = (Caller::new(), Caller::new(), Caller::new());
-        let bad = malformed.sampled().map(|header| header.replace("-01", "-1"));
-        for header in [unsampled.unsampled(), bad, None, sampled.sampled()] {
-            let peer = stack.left().connect_traced(&stack.create(Role::Agent).await?, header).await?;
-            served(stack, peer).await?;
-        }
-        terminate(stack.left()).await?;
-        let all = collector.received();
-        assert!(!all.is_empty() && all.len() == collector.of(&sampled.trace_id).len(), "{}", listed(&all));
-        let log = stack.left().log();
-        assert!(!lines(&log, &sampled.trace_id).is_empty(), "{log}");
-        for other in [unsampled, malformed] {
-            assert_eq!(lines(&log, &other.trace_id), Vec::<&str>::new());
-        }
-        Ok(())
-    })
-    .await;
+traced! {
+    &[] => what_callers_did_not_sample_is_not_traced;
+    &[("--trace-ratio", "1"), ("--service-name", "edge")] =>
+        with_a_ratio_new_traces_begin_and_malformed_ones_are_restarted;
 }
 
-#[tokio::test]
-async fn with_a_ratio_new_traces_begin_and_malformed_ones_are_restarted() {
-    run_collected(&[("--trace-ratio", "1"), ("--service-name", "edge")], async |stack, collector| {
-        let (unsampled, malformed) = (Caller::new(), Caller::new());
-        let bad = malformed.sampled().map(|header| header.to_uppercase());
-        let mut peers = Vec::new();
-        for header in [unsampled.unsampled(), bad, None] {
-            let peer = stack.left().connect_traced(&stack.create(Role::Agent).await?, header).await?;
-            peers.push(peer.id().to_string());
-            served(stack, peer).await?;
+async fn what_callers_did_not_sample_is_not_traced(stack: &Stack, collector: &Collector) -> Result<()> {
+    let (unsampled, malformed, sampled) = (Caller::new(), Caller::new(), Caller::new());
+    let bad = malformed.sampled().map(|header| header.replace("-01", "-1"));
+    for header in [unsampled.unsampled(), bad, None, sampled.sampled()] {
+        let peer = stack.left().connect_traced(&stack.create(Role::Agent).await?, header).await?;
+        served(stack, peer).await?;
+    }
+    terminate(stack.left()).await?;
+    let all = collector.received();
+    assert!(!all.is_empty() && all.len() == collector.of(&sampled.trace_id).len(), "{}", listed(&all));
+    let log = stack.left().log();
+    assert!(!lines(&log, &sampled.trace_id).is_empty(), "{log}");
+    for other in [unsampled, malformed] {
+        assert_eq!(lines(&log, &other.trace_id), Vec::<&str>::new());
+    }
+    Ok(())
+}
+
+async fn with_a_ratio_new_traces_begin_and_malformed_ones_are_restarted(
+    stack: &Stack,
+    collector: &Collector,
+) -> Result<()> {
+    let (unsampled, malformed) = (Caller::new(), Caller::new());
+    let bad = malformed.sampled().map(|header| header.to_uppercase());
+    let mut peers = Vec::new();
+    for header in [unsampled.unsampled(), bad, None] {
+        let peer = stack.left().connect_traced(&stack.create(Role::Agent).await?, header).await?;
+        peers.push(peer.id().to_string());
+        served(stack, peer).await?;
+    }
+    terminate(stack.left()).await?;
+    for (peer, traced) in peers.iter().zip([false, true, true]) {
+        let all = collector.received();
+        let roots: Vec<&Received> =
+            all.iter().filter(|received| received.attribute("tailnet.peer.id").as_deref() == Some(peer)).collect();
+        assert_eq!(roots.len(), usize::from(traced), "{}", listed(&all));
+        for root in roots {
+            assert_eq!((root.parent().as_str(), root.process("service.name").as_deref()), ("", Some("edge")));
+            assert_ne!(hex::encode(&root.span.trace_id), malformed.trace_id);
         }
-        terminate(stack.left()).await?;
-        for (peer, traced) in peers.iter().zip([false, true, true]) {
-            let all = collector.received();
-            let roots: Vec<&Received> =
-                all.iter().filter(|received| received.attribute("tailnet.peer.id").as_deref() == Some(peer)).collect();
-            assert_eq!(roots.len(), usize::from(traced), "{}", listed(&all));
-            for root in roots {
-                assert_eq!((root.parent().as_str(), root.process("service.name").as_deref()), ("", Some("edge")));
-                assert_ne!(hex::encode(&root.span.trace_id), malformed.trace_id);
-            }
-        }
-        Ok(())
-    })
-    .await;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tailnet_tools::{
     identity::TestIdentity,
     websocket::{ConnectError, Coordinator, Credentials},
@@ -192,9 +192,11 @@ impl Proxy {
         self.end("KILL").await.map(drop)
     }
 
-    /// Asks the process to end, and waits until it has, and all that it wrote is in the log.
-    pub async fn terminate(&self) -> Result<ExitStatus> {
-        self.end("TERM").await
+    /// Asks the process to end. Returns when it has ended in good order and all that it wrote is in the log.
+    pub async fn terminate(&self) -> Result<()> {
+        let status = self.end("TERM").await?;
+        ensure!(status.success(), "proxy {} ended with {status}; it wrote:\n{}", self.name, self.log());
+        Ok(())
     }
 
     async fn end(&self, signal: &str) -> Result<ExitStatus> {

@@ -101,10 +101,6 @@ impl TestPeer {
         self.send(Request::report_connections(reports)).await
     }
 
-    pub async fn send_text(&mut self, text: &str) -> Result<()> {
-        self.send_raw(tungstenite::Message::text(text)).await
-    }
-
     pub async fn send_raw(&mut self, message: tungstenite::Message) -> Result<()> {
         self.sender.send_raw(message).await.with_context(|| format!("{} cannot send", self.identity.name))
     }
