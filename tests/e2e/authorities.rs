@@ -97,7 +97,7 @@ async fn postgres_is_verified_by_chain_and_by_name(stack: &Stack) -> Result<()> 
     for (url, trusted, said) in [
         (&url, Some(&stranger), "invalid peer certificate"),
         (&other_name, Some(&authority), "not valid for name"),
-        // The system trusts others, or nobody.
+        // The system trusts other authorities, or none.
         (&demanded, None, ""),
         (&forbidden, Some(&authority), "contradicts --database-ca"),
     ] {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tailnet_harness::{LogTap, Stack, stack::Pair, statements::Statements};
-use tailnet_tools::message::Request;
+use tailnet_harness::{LogTap, Stack, TestPeer, stack::Pair, statements::Statements};
+use tailnet_tools::{identity::TestIdentity, message::Request};
 use tailnet_wire::Role;
 
 on_one_proxy_and_on_two! {
@@ -21,7 +21,7 @@ async fn b02_a_node_without_partners_is_stored_and_nobody_is_told(stack: &Stack)
     let bystander = stack.connect_left(Role::Client).await?;
     let mut agent = stack.connect_right(Role::Agent).await?;
     stack.bind(&mut agent, 1).await?;
-    // Not before now: the sessions began with a view each, and a marker is told to whom it passes.
+    // Not earlier: each session began with a view, and the proxies are told of a marker.
     stack.settle(&[&bystander]).await?;
     let mut tap = LogTap::open(stack).await?;
 
@@ -38,7 +38,7 @@ async fn b03_returning_peer_sees_its_partner_at_once(stack: &Stack) -> Result<()
     agent.cut().await?;
     client.expect_lost(identity.id).await;
 
-    // It has not said a word yet.
+    // It sees the partner before it announces anything.
     let agent = stack.right().reconnect(&identity, 2, &client).await?;
     stack.assert_nothing_else(&[&client, &agent]).await
 }
@@ -69,11 +69,7 @@ async fn b09_nobody_is_told_of_a_second_loss(stack: &Stack) -> Result<()> {
     agent.cut().await?;
     client.expect_lost(identity.id).await;
 
-    let agent = stack.right().connect(&identity).await?;
-    agent.expect_node_of(&client).await;
-    agent.cut().await?;
-    stack.operator.until_gone(identity.id).await?;
-    stack.assert_nothing_else(&[&client]).await
+    come_and_go_unnoticed(stack, &identity, &client).await
 }
 
 async fn b09_nobody_is_told_of_a_lost_peer_without_a_node(stack: &Stack) -> Result<()> {
@@ -82,11 +78,16 @@ async fn b09_nobody_is_told_of_a_lost_peer_without_a_node(stack: &Stack) -> Resu
     client.announce_with(1, Request::add_tunnel(agent.id)).await?;
     stack.operator.until_tunnel(client.id(), agent.id, true).await?;
 
-    let connected = stack.right().connect(&agent).await?;
-    connected.expect_node_of(&client).await;
+    come_and_go_unnoticed(stack, &agent, &client).await
+}
+
+/// An agent connects and is lost, without a node. Its partner is not told.
+async fn come_and_go_unnoticed(stack: &Stack, agent: &TestIdentity, partner: &TestPeer) -> Result<()> {
+    let connected = stack.right().connect(agent).await?;
+    connected.expect_node_of(partner).await;
     connected.cut().await?;
     stack.operator.until_gone(agent.id).await?;
-    stack.assert_nothing_else(&[&client]).await
+    stack.assert_nothing_else(&[partner]).await
 }
 
 async fn b10_graceful_disconnect(stack: &Stack) -> Result<()> {
@@ -123,7 +124,7 @@ async fn b11_any_other_end_is_a_loss(stack: &Stack) -> Result<()> {
         let (status, _) = stack.operator.binding(identity.id).await?.expect("the binding stays");
         assert_eq!(status, "lost");
 
-        // With the very node that it had: it is news again.
+        // It announces the same node as before, and partners are told again.
         let agent = stack.right().reconnect(&identity, 1, &client).await?;
 
         // The other way round: the peer that opened the tunnel is lost.

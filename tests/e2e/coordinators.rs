@@ -42,11 +42,11 @@ async fn b50_peers_of_a_killed_proxy_are_lost(stack: &Stack) -> Result<()> {
 
 async fn b51_graceful_shutdown(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
-    // Neither waits in a batch for long enough to be written by itself.
+    // Both still wait in a batch when the proxy is asked to end.
     agent.report(&[alone()]).await?;
     agent.announce_to(2, &[&client]).await?;
     stack.right().terminate().await?;
-    // All of it is done when the process ends: nothing waits for an expiry.
+    // Everything is done when the process ends. Nothing waits for an expiry.
     let operator = &stack.operator;
     let left: i64 = operator.value("SELECT count(*) FROM tailnet.coordinators", &[]).await?;
     assert_eq!(left, 1, "its registration is closed");
@@ -68,7 +68,7 @@ async fn b52_a_stalled_proxy_is_expired_and_comes_back(stack: &Stack) -> Result<
     let Pair { mut client, mut agent } = stack.pair().await?;
     let Pair { client: other_client, agent: moving } = stack.pair().await?;
     stack.right().stall().await?;
-    // Asked for while nobody reads it, and by the end of it from a session that is superseded.
+    // The proxy reads this only when it goes on. By then the session of the moving peer is superseded.
     agent.announce(2).await?;
     stack.operator.until_expired(stack.right().name()).await?;
     client.expect_lost(agent.id()).await;
@@ -88,7 +88,7 @@ async fn b53_the_listen_connection_is_cut(stack: &Stack) -> Result<()> {
     let leaving_id = leaving.id();
     let before = stack.left().metric("tailnet_resyncs_total").await?;
     for round in 1..=5 {
-        // Before, beside and after the cut; what comes in between is told once, or passed over.
+        // The agent announces before, during and after the cut. Partners may miss all but the last node.
         agent.announce(3 * round).await?;
         let (ended, announced) = tokio::join!(
             stack.operator.end_connections(stack.left().name(), "listener"),
@@ -121,14 +121,14 @@ async fn b53_every_connection_of_a_proxy_is_cut(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-/// The LISTEN connection is there and carries nothing, while heartbeats are answered.
+/// The LISTEN connection stands and carries nothing, while Postgres answers heartbeats.
 async fn b53_the_listen_connection_is_stuck(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     let sql = "SELECT listener_pid FROM tailnet.coordinators WHERE name = $1";
     let stuck: i32 = stack.operator.value(sql, &[&stack.left().name()]).await?;
     process_tree::signal("STOP", &[stuck.cast_unsigned()]).await?;
     agent.announce_to(2, &[&client]).await?;
-    // It was told to end when the proxy registered again, and does when it can.
+    // The proxy registered again and told it to end. It ends when it can.
     process_tree::signal("CONT", &[stuck.cast_unsigned()]).await?;
     let ended = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
     stack.operator.until("the stuck backend has ended", ended, &[&stuck]).await?;
@@ -146,7 +146,7 @@ async fn loses_postgres(stack: &Stack, traffic: Traffic) -> Result<()> {
     client.expect_lost(agent.id()).await;
     let agent = stack.left().reconnect(agent.identity(), 2, &client).await?;
 
-    // Whatever the proxy still had to say of the peer is too late.
+    // The proxy may still write what it knew of the peer: that is too late.
     stack.right_relay().set(Traffic::Flows);
     stack.right().until_ready(true).await?;
     stack.operator.until_registered(2).await?;

@@ -31,7 +31,7 @@ async fn b13_several_fields_in_one_request(stack: &Stack) -> Result<()> {
 
 async fn b13_tunnel_opened_and_closed_in_one_request(stack: &Stack) -> Result<()> {
     let Pair { mut client, agent } = stack.pair().await?;
-    // In the other order the tunnel would stand.
+    // In the other order the tunnel would stay open.
     client.send(Request::add_tunnel(agent.id()).and_remove_tunnel(agent.id())).await?;
     client.expect_disconnected(agent.id()).await;
     agent.expect_disconnected(client.id()).await;
@@ -51,7 +51,7 @@ async fn b13_goodbye_is_done_after_tunnels_and_before_handshakes(stack: &Stack) 
     hub.announce_with(2, request).await?;
     hub.expect_close(1000).await;
     stack.settle(&[&agent]).await?;
-    // It may have heard of the node on the way. A handshake would be one thing too many.
+    // It may have been told of the node before. It must not be told of a handshake.
     agent.assert_ended_on(hub.id(), Kind::Disconnected);
     assert_eq!(stack.operator.binding(hub.id()).await?, None);
     assert!(!stack.operator.has_tunnel(hub.id(), absent.id).await?, "opened before the goodbye, and deleted by it");
@@ -75,7 +75,7 @@ async fn b45_malformed_frame_ends_its_session_and_disturbs_no_other(stack: &Stac
     stack.assert_nothing_else(&[&bystander, &agent]).await
 }
 
-/// What no peer should send, what the error must say, and the close code.
+/// Messages that no peer should send, what the error must say, and the close code.
 fn malformed() -> Vec<(Message, &'static [&'static str], u16)> {
     let large = format!(r#"{{"update_self":{{"node":{{"x":"{}"}}}}}}"#, "x".repeat(128 * 1024));
     let large_node = format!(r#"{{"update_self":{{"node":{{"x":"{}"}}}}}}"#, "x".repeat(64 * 1024));
@@ -101,7 +101,7 @@ fn malformed() -> Vec<(Message, &'static [&'static str], u16)> {
 
 async fn b45_unknown_fields_of_a_node_are_kept(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
-    // Not as this program would write it: order, spaces and numbers are the peer's own.
+    // The text keeps the peer's own order, spaces and numbers.
     let text = r#"{ "z":1.50, "a" : {"z":[], "a":null},"key":"k","é":"\u00e9 ☃" }"#;
     agent.send_raw(Message::text(format!(r#"{{"update_self":{{"node":{text}}}}}"#))).await?;
     client.expect_node(agent.id(), &json!({"z": 1.5, "a": {"z": [], "a": null}, "key": "k", "é": "é ☃"})).await;
@@ -115,7 +115,7 @@ async fn b45_unknown_fields_of_a_node_are_kept(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// It takes nine payloads to tell it, and none may be cut within a character.
+/// Postgres needs nine payloads for it, and must not cut a character in two.
 async fn b45_largest_node_is_carried(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     let frame = r#"{"x":""}"#.len();

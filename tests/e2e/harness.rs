@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests take for granted.
+//! The harness itself: the other tests rely on this.
 
 use anyhow::Result;
 use tailnet_harness::{Stack, stack::Pair};
@@ -13,7 +13,7 @@ async fn marker_passes_after_all_that_was_committed_before_it(stack: &Stack) -> 
     for version in 2..20 {
         stack.bind(&mut agent, version).await?;
         stack.settle(&[&client]).await?;
-        // Not awaited: it is there already.
+        // The test does not wait for it: it has arrived already.
         assert_eq!(client.count(agent.id(), Kind::Node), usize::try_from(version)?);
     }
     Ok(())

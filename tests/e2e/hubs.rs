@@ -13,7 +13,7 @@ on_one_proxy_and_on_two! {
 const AGENTS: i64 = 10_000;
 const CONNECTED: usize = 50;
 
-/// The other agents, on a coordinator that is none of ours. It listens to nobody, and beats from the future.
+/// The other agents are on a coordinator that is no real process. Its heartbeat lies in the future, so nobody expires it.
 const ELSEWHERE: &str = "
     WITH elsewhere AS (
         INSERT INTO tailnet_private.coordinators
@@ -52,7 +52,7 @@ async fn b12_hub_with_ten_thousand_tunnels(stack: &Stack) -> Result<()> {
     agent.announce_to(2, &[&hub]).await?;
     assert_one_event(&tap.take().await?, agent.id());
 
-    // Fifty sockets hear of it, their proxy once.
+    // Postgres tells the proxy once, and the proxy tells fifty websockets.
     hub.announce_to(2, &connected.iter().collect::<Vec<_>>()).await?;
     assert_one_event(&tap.take().await?, hub.id());
     assert_quiet(&hub, &connected);
@@ -99,7 +99,7 @@ fn assert_one_event(heard: &[Heard], id: Uuid) {
     assert!(matches!(events[..], [Event::Changed { id: changed, .. }] if *changed == id), "{events:?}");
 }
 
-/// No marker here: it would be another hub with as many tunnels. Each has heard the hub's last node, which is newest.
+/// A marker would be another hub with as many tunnels. Instead, every agent has heard the hub's last node.
 fn assert_quiet(hub: &TestPeer, connected: &[TestPeer]) {
     hub.assert_nothing_else();
     connected.iter().for_each(TestPeer::assert_nothing_else);

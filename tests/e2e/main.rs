@@ -16,11 +16,10 @@ macro_rules! tests_on {
 
 /// Makes a test of each function, on one proxy and on two.
 macro_rules! on_one_proxy_and_on_two {
-    ($($test:ident),+ $(,)?) => { on_one_proxy_and_on_two! { with &[]; $($test),+ } };
-    (with $options:expr; $($test:ident),+ $(,)?) => {
+    ($($test:ident),+ $(,)?) => {
         tests_on! {
-            one_proxy: tailnet_harness::stack::Setup { options: $options, ..tailnet_harness::stack::Setup::of(1) } => $($test),+;
-            two_proxies: tailnet_harness::stack::Setup { options: $options, ..tailnet_harness::stack::Setup::of(2) } => $($test),+;
+            one_proxy: tailnet_harness::stack::Setup::of(1) => $($test),+;
+            two_proxies: tailnet_harness::stack::Setup::of(2) => $($test),+;
         }
     };
 }

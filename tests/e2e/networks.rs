@@ -1,4 +1,4 @@
-//! Networks: nobody learns anything of another one.
+//! Networks: no peer learns anything of another network.
 
 use anyhow::Result;
 use tailnet_harness::{Marker, Stack, stack::NETWORK};

@@ -15,11 +15,11 @@ on_one_proxy_and_on_two! {
 }
 
 tests_on! {
-    short_queue: Setup { options: &[("--report-queue", "1024"), ("--report-interval", "20ms")], ..Setup::of(1) } =>
+    short_queue: Setup::of(1).with(&[("--report-queue", "1024"), ("--report-interval", "20ms")]) =>
         b64_full_queue_stops_reading;
-    own_postgres: Setup { options: SMALL_WRITES, private_cluster: true, ..Setup::of(1) } =>
+    own_postgres: Setup { private_cluster: true, ..Setup::of(1).with(SMALL_WRITES) } =>
         b64_nothing_acknowledged_is_lost_when_postgres_is_killed;
-    small_writes: Setup { options: SMALL_WRITES, ..Setup::of(2) } =>
+    small_writes: Setup::of(2).with(SMALL_WRITES) =>
         b64_nothing_acknowledged_is_lost_when_the_proxy_is_killed;
 }
 
@@ -95,10 +95,10 @@ async fn b64_full_queue_stops_reading(stack: &Stack) -> Result<()> {
     for frame in reports.chunks(400) {
         agent.report(frame).await?;
     }
-    // Two frames have room, and a third waits for it.
+    // There is room for two frames, and the third waits.
     let read = async || Ok::<_, anyhow::Error>(stack.left().metric("tailnet_frames_received_total").await? - before);
     until("three frames are read", async || Ok(read().await? >= 3)).await?;
-    // Nobody else is held up.
+    // Other peers do not wait.
     stack.bind(&mut other, 1).await?;
     assert_eq!(read().await?, 3 + 1);
     assert_eq!(agent.acknowledged().len(), 0);
@@ -109,11 +109,11 @@ async fn b64_full_queue_stops_reading(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// How many reports are sent while they are being killed, and how many of them may wait for their acknowledgement.
+/// How many reports are sent while a process is killed, and how many of them may wait for their acknowledgement.
 const STREAM: usize = 3000;
 const WINDOW: usize = 400;
 
-/// Small writes, so that a kill meets one.
+/// Small writes are many, so that the kill interrupts one.
 const SMALL_WRITES: &[(&str, &str)] = &[("--report-limit", "20"), ("--report-interval", "20ms")];
 
 /// A stream of connects and disconnects of connections, and of reports without a connection.
@@ -131,7 +131,7 @@ async fn send(agent: &mut TestPeer, reports: &[Value], sent: &mut usize, end: us
     Ok(())
 }
 
-/// Sends so many more reports, whatever is acknowledged.
+/// Sends so many more reports, and waits for nothing.
 async fn report(agent: &mut TestPeer, reports: &[Value], sent: &mut usize, count: usize) -> Result<()> {
     for frame in reports[*sent..*sent + count].chunks(20) {
         agent.report(frame).await?;
@@ -173,7 +173,7 @@ async fn b64_nothing_acknowledged_is_lost_when_postgres_is_killed(stack: &Stack)
         let (killed, sent_on) = tokio::join!(stack.cluster().kill(), report(&mut agent, &reports, &mut sent, 180));
         killed.and(sent_on)?;
         report(&mut agent, &reports, &mut sent, 20).await?;
-        assert!(agent.acknowledged().len() < sent, "nobody has written the last of them");
+        assert!(agent.acknowledged().len() < sent, "the last of them are not written");
         stack.cluster().start_again().await?;
         assert_kept(stack, &reports, &agent.acknowledged()).await?;
     }

@@ -1,5 +1,5 @@
-//! B54 and B55: Postgres restarts, is killed, fails over, or stalls. The sockets stay open, and nobody hears that a
-//! partner left who stayed connected.
+//! B54 and B55: Postgres restarts, is killed, fails over, or stalls. The websockets stay open, and no peer is told that a
+//! connected partner has left.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ tests_on! {
         b54_a_goodbye_is_final_after_a_crash_forgot_the_session;
 }
 
-/// All proxies were told that what is absent from the tables is absent, also what they withheld at first.
+/// Postgres has told both proxies that peers which are absent from the tables are gone.
 const SETTLED: &str = "SELECT count(*) = 2 AND bool_and(settled) FROM tailnet_private.coordinators";
 
 /// How Postgres goes away.
@@ -111,11 +111,12 @@ async fn b54_failover(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-/// A session moves to the other proxy in the moment before a crash, which forgets that, and leaves while all is restored.
+/// A session moves to the other proxy just before a crash, and the crash loses that. It says goodbye while the proxies
+/// restore their sessions.
 async fn b54_a_goodbye_is_final_after_a_crash_forgot_the_session(stack: &Stack) -> Result<()> {
     let identity = stack.create(Role::Client).await?;
     let old = stack.left().connect(&identity).await?;
-    // Nobody writes the log of Postgres to the disk until it is killed.
+    // Postgres does not write its log to the disk before it is killed.
     stack.operator.set(&["wal_writer_delay = '10 s'"]).await?;
     stack.operator.sql.batch_execute("CHECKPOINT").await?;
     stack.left_relay().set(Traffic::Stalled);
@@ -134,7 +135,7 @@ async fn b54_a_goodbye_is_final_after_a_crash_forgot_the_session(stack: &Stack) 
     stack.database().operator().await?.until("the peer is gone", gone, &[]).await
 }
 
-/// As long as no proxy takes it for the end of Postgres, and longer than any expiry.
+/// Longer than any expiry. Proxies still take Postgres for stalled, and not for gone.
 const STALL: Duration = Duration::from_secs(30);
 
 async fn b55_a_stall_of_postgres(stack: &Stack) -> Result<()> {

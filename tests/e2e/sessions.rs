@@ -1,4 +1,4 @@
-//! Sessions: one peer, one websocket that counts.
+//! Sessions: a peer has one session, that of its newest websocket.
 
 use anyhow::Result;
 use tailnet_harness::{
@@ -63,7 +63,7 @@ async fn b21_late_writes_of_an_old_session(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-/// The same with a real proxy that wakes up with the old session's frames in its socket.
+/// A real proxy stalls with frames of the old session in its socket, and reads them later.
 async fn b21_late_frames_through_a_stalled_proxy(stack: &Stack) -> Result<()> {
     let Pair { client, agent: mut old } = stack.pair().await?;
     let identity = old.identity().clone();
@@ -96,7 +96,7 @@ async fn b22_revoked_identity(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// The registration and the number of a peer's live session: what a proxy names it by.
+/// The registration and the number by which a proxy names the live session of a peer.
 async fn session(stack: &Stack, peer: Uuid) -> Result<(Uuid, i64)> {
     let sql = "SELECT c.registration, p.session
                FROM tailnet_private.peers p

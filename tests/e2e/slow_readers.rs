@@ -15,8 +15,8 @@ use uuid::Uuid;
 on_one_proxy_and_on_two!(b59_a_slow_reader_ends_on_the_newest_state);
 
 tests_on! {
-    one_proxy_that_pings_often: Setup { options: PING_OFTEN, ..Setup::of(1) } => b59_a_dead_reader_is_closed;
-    two_proxies_that_ping_often: Setup { options: PING_OFTEN, ..Setup::of(2) } => b59_a_dead_reader_is_closed;
+    one_proxy_that_pings_often: Setup::of(1).with(PING_OFTEN) => b59_a_dead_reader_is_closed;
+    two_proxies_that_ping_often: Setup::of(2).with(PING_OFTEN) => b59_a_dead_reader_is_closed;
 }
 
 const PING_OFTEN: &[ProxyOption] = &[("--ping-interval", "500ms")];
@@ -45,7 +45,7 @@ async fn b59_a_slow_reader_ends_on_the_newest_state(stack: &Stack) -> Result<()>
         node["padding"] = json!("x".repeat(NODE_BYTES));
         node
     };
-    // The first rounds fill what a socket takes, and what the allocator keeps.
+    // The first rounds fill the buffers of the socket and of the allocator.
     let mut before = 0;
     for version in 1..=ROUNDS {
         for agent in &mut agents {
@@ -77,7 +77,10 @@ async fn b59_a_slow_reader_ends_on_the_newest_state(stack: &Stack) -> Result<()>
             other => panic!("{other:?}"),
         }
     }
-    assert!(heard < AGENTS * ROUNDS as usize / 2, "{heard} updates: what nobody reads is passed over");
+    assert!(
+        heard < AGENTS * ROUNDS as usize / 2,
+        "{heard} updates: updates that were not read in time are passed over"
+    );
     Ok(())
 }
 

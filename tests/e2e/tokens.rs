@@ -1,4 +1,4 @@
-//! Tokens: who is let in, and how it may show who it is.
+//! Tokens: which peers may connect, and how they send their token.
 
 use anyhow::Result;
 use tailnet_harness::{Stack, stack::Setup};

@@ -1,4 +1,4 @@
-//! Tunnels: who learns of whom.
+//! Tunnels: which peers learn of each other.
 
 use anyhow::Result;
 use tailnet_harness::{Stack, stack::Pair};

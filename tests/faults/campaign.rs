@@ -21,10 +21,10 @@ use crate::{
     world::World,
 };
 
-/// Lines of each proxy's log that are shown when a round has failed.
+/// How many lines of each proxy's log are shown when a round has failed.
 const LOG_LINES: usize = 60;
 
-/// How long the fleet works before the first fault, and before each other one, in milliseconds.
+/// How long the fleet works before the first fault, and before each later one in milliseconds.
 const WARM_UP: Duration = Duration::from_secs(3);
 const BEFORE: std::ops::Range<u64> = 500..2000;
 

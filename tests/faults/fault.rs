@@ -16,7 +16,7 @@ pub enum Kind {
     ProxyRestart,
     /// Postgres is restarted in good order.
     PostgresFast,
-    /// Postgres is restarted without: its unlogged tables are empty then.
+    /// Postgres is stopped like a crash and started again: then its unlogged tables are empty.
     PostgresImmediate,
     /// The first process of Postgres is killed, and Postgres started again.
     PostgresKill,
@@ -30,13 +30,13 @@ pub enum Kind {
     BackendsEnd,
     /// What a proxy and Postgres send each other is kept back, for less than the time of an expiry.
     RelayStall,
-    /// The same, until the proxy has been expired.
+    /// What a proxy and Postgres send each other is kept back until the proxy has been expired.
     RelayStallLong,
     /// What a proxy and Postgres send each other is late.
     RelayDelay,
     /// A proxy cannot reach Postgres, for less than the time of an expiry.
     RelayCut,
-    /// The same, until the proxy has been expired.
+    /// A proxy cannot reach Postgres until the proxy has been expired.
     RelayCutLong,
     /// Some peers stop reading for a while.
     ReadersPause,

@@ -25,16 +25,16 @@ use uuid::Uuid;
 
 use crate::{actor::Actor, world::World};
 
-/// In the first, clients reach every agent; in the other they need grants.
+/// In the first network clients reach every agent; in the second they need grants.
 const NETWORKS: [&str; 2] = ["open", "granted"];
 
-/// Agents a client may reach where it needs grants, and peers it knows at all.
+/// To how many agents a client opens tunnels.
 const REACH: usize = 8;
 
-/// The same of a hub.
+/// To how many peers a hub opens tunnels.
 const HUB_REACH: usize = 60;
 
-/// Of ten peers, so many are agents. The others are clients, but for two hubs in each network.
+/// So many of ten peers are agents. Each network has two hubs; all others are clients.
 const AGENTS_OF_TEN: usize = 6;
 
 /// The peers, each of which works in a task of its own.
@@ -102,7 +102,7 @@ impl Fleet {
         self.work.send_replace(true);
     }
 
-    /// Lets all peers rest. What they have begun they bring to an end, and who lost its websocket comes back first.
+    /// Lets all peers rest. They finish what they have begun, and a peer that lost its websocket comes back first.
     pub async fn rest(&self, deadline: Duration) -> Result<()> {
         self.work.send_replace(false);
         let resting = async {
@@ -149,7 +149,7 @@ impl Fleet {
     }
 }
 
-/// To whom a peer opens tunnels, when it does.
+/// The peers to which a peer may open tunnels.
 fn targets(of: &TestIdentity, network: &[TestIdentity], rng: &mut StdRng) -> Vec<Uuid> {
     let others = network.iter().filter(|other| other.id != of.id);
     let (may, reach): (Vec<Uuid>, usize) = match of.role {

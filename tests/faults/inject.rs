@@ -8,7 +8,13 @@ use tailnet_harness::{private_cluster::Shutdown, relay::Traffic};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::{effects::Effects, fault::Kind, fleet::Fleet, slot::Slot, world::World};
+use crate::{
+    effects::{Effects, Hit},
+    fault::Kind,
+    fleet::Fleet,
+    slot::Slot,
+    world::World,
+};
 
 /// How long Postgres is stopped.
 const STALL: Duration = Duration::from_secs(30);
@@ -16,29 +22,29 @@ const STALL: Duration = Duration::from_secs(30);
 /// Three missed heartbeats take 6 s; much later something is wrong.
 const EXPIRY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Milliseconds that are surely less than the time of an expiry, together with a heartbeat that was just due.
+/// Milliseconds. Even after a whole interval of heartbeats, this is less than the time of an expiry.
 const SHORT: Range<u64> = 300..2500;
 
-/// Milliseconds that a fault goes on after it had its effect.
+/// How many milliseconds a fault goes on after it had its effect.
 const AFTER: Range<u64> = 200..2500;
 
-/// Milliseconds by which a piece is delayed, in one direction.
+/// By how many milliseconds a piece is delayed in one direction.
 const DELAY: Range<u64> = 50..400;
 
-/// How often in a row backends are ended, at the most.
+/// Backends are ended at most so often in a row.
 const MOST_ENDS: u32 = 4;
 
 /// One in so many peers stops reading.
 const PAUSED: u32 = 8;
 
-/// The proxies that the faults of a round happen to: no two to the same.
+/// The proxies that the faults of a round hit. Each fault hits another proxy.
 pub fn victims(world: &World, rng: &mut StdRng) -> Vec<usize> {
     let mut victims: Vec<usize> = (0..world.slots.len()).collect();
     victims.shuffle(rng);
     victims
 }
 
-/// Injects a fault and heals it. Which proxy it happens to is decided by `victim`, if it happens to one.
+/// Injects a fault and heals it. A fault of a proxy hits the one with the number `victim`.
 pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut rng: StdRng) -> Result<Effects> {
     let slot = &world.slots[victim];
     let rng = &mut rng;
@@ -75,21 +81,21 @@ async fn proxy_kill(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Effe
     let coordinator = id_of(world, slot).await?;
     slot.kill(&mut process).await?;
     world.show_door(slot, None);
-    // Its successor may come before or after anybody has noticed.
+    // The next process may come before or after another proxy has noticed.
     if rng.random_bool(0.5) {
         until_expired(world, coordinator).await?;
     }
     come_back(world, slot, &mut process).await?;
-    Ok(Effects::killed(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Killed))
 }
 
 async fn proxy_restart(world: &World, slot: &Slot) -> Result<Effects> {
     let mut process = slot.process.lock().await;
-    // Its door stays until it has ended: peers find out by themselves that it takes nobody.
+    // Its door stays until it has ended: peers learn by trying that it accepts nobody.
     slot.terminate(&mut process).await?;
     world.show_door(slot, None);
     come_back(world, slot, &mut process).await?;
-    Ok(Effects::drained(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Drained))
 }
 
 async fn come_back(world: &World, slot: &Slot, process: &mut Option<tailnet_harness::Proxy>) -> Result<()> {
@@ -107,7 +113,7 @@ async fn proxy_stall(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Eff
     sleep(Duration::from_millis(rng.random_range(AFTER))).await;
     proxy.go_on().await?;
     expired?;
-    Ok(Effects::lost(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Expired))
 }
 
 async fn of_postgres(kind: Kind, world: &World, rng: &mut StdRng) -> Result<Effects> {
@@ -135,7 +141,7 @@ async fn of_postgres(kind: Kind, world: &World, rng: &mut StdRng) -> Result<Effe
     Ok(if keeps_tables { Effects::default() } else { Effects::emptied() })
 }
 
-/// Ends them, and those that take their place, and so on.
+/// Ends the backends, and some times those that replace them.
 async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Effects> {
     let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE $1";
     for time in 0..rng.random_range(1..=MOST_ENDS) {
@@ -166,7 +172,7 @@ async fn isolate(world: &World, slot: &Slot, traffic: Traffic, rng: &mut StdRng)
     sleep(Duration::from_millis(rng.random_range(AFTER))).await;
     slot.set(Traffic::Flows);
     expired?;
-    Ok(Effects::lost(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Expired))
 }
 
 async fn id_of(world: &World, slot: &Slot) -> Result<Uuid> {
@@ -185,7 +191,7 @@ async fn until_expired(world: &World, coordinator: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Again and again, because another fault may have taken Postgres away.
+/// Tries again and again: another fault may have stopped Postgres.
 async fn retry<T>(what: impl AsyncFn() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! What grows, although nobody works.
+//! What grows although no peer works.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -7,31 +7,31 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 
-/// Memory may double, and grow by this much: buffers and maps of a proxy that took over the peers of two others.
+/// Memory may double, and grow by this much: a proxy may have taken over the peers of two others.
 const MEMORY_KIB: u64 = 64 * 1024;
 
-/// Open files beside one for each session.
+/// How many more files a proxy may have open, beside one for each session.
 const FILES: u64 = 48;
 
-/// Backends of a proxy: one for each worker, and those that it has not noticed to be dead.
+/// How many more backends a proxy may have: some are dead, and it has not noticed.
 const BACKENDS: u64 = 12;
 
-/// Advisory locks that somebody holds at the moment: a heartbeat takes one, a batch of three networks some.
+/// How many advisory locks may be held at one moment: a heartbeat takes one, a batch of three networks some.
 const LOCKS: u64 = 16;
 
-/// What a fault left behind may take so long to be found dead.
+/// After a fault it may take so long until everything dead is found.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Of one moment. Each figure by what it is of.
+/// What is in use at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Usage(BTreeMap<String, u64>);
 
-/// The most that anything may take.
+/// The most that may be in use.
 #[derive(Debug, Default)]
 pub struct Bounds(BTreeMap<String, u64>);
 
 impl Bounds {
-    /// Waits until nothing takes more than it may. The first time only finds out what that is.
+    /// Waits until no figure is above its bound. The first call sets the bounds.
     pub async fn check(&mut self, world: &World) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -87,7 +87,7 @@ impl Usage {
         Ok(Self(usage))
     }
 
-    /// Generous: what leaks in each round goes beyond them soon.
+    /// Bounds are generous: a leak in each round exceeds them soon.
     fn bounds(&self) -> BTreeMap<String, u64> {
         let most = |of: &str| {
             let used = self.0.iter().filter(|(what, _)| what.starts_with(of)).map(|(_, used)| *used);

@@ -1,8 +1,8 @@
 //! Proves by faults that nothing is lost: real proxies and a real Postgres with a standby fail in turn while hundreds of
-//! peers work, and after each round the oracle finds every view right, nobody told what was not so, and nothing leaked.
+//! peers work, and after each round every view is right, no peer was told anything wrong, and nothing has leaked.
 //!
 //! A round: the fleet works, one or two faults are injected and healed, the fleet rests, and everything is looked at.
-//! What is done and which faults come follows from the seed; how they meet in time does not.
+//! The seed decides what peers do and which faults come, but not how these meet in time.
 
 mod actor;
 mod campaign;

@@ -49,7 +49,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Makes a standby, if there is none. Whether there was none.
+    /// Makes a standby, if there is none. Returns whether there was none.
     pub async fn mend(&mut self) -> Result<bool> {
         if let Some(dead) = self.dead.take() {
             dead.destroy().await?;
@@ -59,7 +59,7 @@ impl Postgres {
             return Ok(false);
         }
         self.clusters[place] = Some(self.primary().start_standby(&self.prefix).await?);
-        // Only now: a primary would wait for one that is not there, and a standby does not inherit it.
+        // Not earlier: a primary would wait for a standby that is not there. A standby does not inherit the setting.
         let operator = Operator { sql: cluster::connect(&self.superuser()?).await? };
         operator.set(&["synchronous_standby_names = '*'"]).await?;
         Ok(true)

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use tailnet_harness::{Proxy, Relay, database::Login, proxy::ProxyOption, relay::Traffic};
 use tokio::sync::Mutex;
 
-/// Peers that are gone are found within seconds. Everything else as operators would leave it.
+/// Proxies find within seconds that a peer is gone. All else is as operators leave it.
 const OPTIONS: &[ProxyOption] = &[("--ping-interval", "2s"), ("--drain-time", "10s")];
 
 /// The place of a proxy.
@@ -16,7 +16,7 @@ pub struct Slot {
     pub relays: [Relay; 2],
     login: Login,
     url: String,
-    /// None: between two processes. Held by whoever does something to it.
+    /// None: between two processes. A fault locks it while it works on it.
     pub process: Mutex<Option<Proxy>>,
 }
 
@@ -45,7 +45,7 @@ impl Slot {
         proxy.stop().await
     }
 
-    /// What happens from now on to what it and Postgres send each other.
+    /// Treats everything that the proxy and Postgres send each other like this from now on.
     pub fn set(&self, traffic: Traffic) {
         self.relays.iter().for_each(|relay| relay.set(traffic));
     }

@@ -23,7 +23,7 @@ impl Tally {
         for kind in kinds {
             *self.injected.entry(*kind).or_default() += 1;
         }
-        // Of two faults at once nobody knows which took its time.
+        // When two faults come at once, it is not known which of them took the time.
         let name = if let [kind] = kinds { kind.to_string() } else { "two at once".to_owned() };
         self.converged.entry(name).or_default().push(converged);
     }

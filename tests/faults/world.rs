@@ -17,7 +17,7 @@ const PROXIES: usize = 3;
 /// Postgres, proxies, and the relays between them.
 #[derive(Debug)]
 pub struct World {
-    /// Held by whoever does something to it.
+    /// A fault locks it while it works on it.
     pub postgres: Mutex<Postgres>,
     pub slots: Vec<Slot>,
     /// The proxies that are there, for peers.
@@ -74,7 +74,7 @@ impl World {
         Ok(())
     }
 
-    /// Makes what the next fault needs, and this one has destroyed.
+    /// Makes again what the next fault needs and the last one has destroyed.
     pub async fn mend(&self) -> Result<()> {
         let mut postgres = self.postgres.lock().await;
         if postgres.mend().await.context("cannot make a new standby")? {

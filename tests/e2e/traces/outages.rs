@@ -1,4 +1,4 @@
-//! Collectors that are not there disturb nobody.
+//! The proxy serves its peers although the collector does not answer.
 
 use futures_util::future::try_join_all;
 use tailnet_wire::Role;

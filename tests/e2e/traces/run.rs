@@ -27,7 +27,7 @@ pub async fn run_collected(more: &[(&str, &str)], test: impl AsyncFnOnce(&Stack,
 /// Runs a test on one proxy that sends its traces there.
 pub async fn run_traced(endpoint: &str, more: &[(&str, &str)], test: impl AsyncFnOnce(&Stack) -> Result<()>) {
     let options = [&[("--otlp-endpoint", endpoint), LOG], more].concat();
-    run_with(Setup { options: &options, ..Setup::of(1) }, test).await;
+    run_with(Setup::of(1).with(&options), test).await;
 }
 
 /// Ends the proxy in good order: all that it has to send was sent then.

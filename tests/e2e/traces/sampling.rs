@@ -63,7 +63,7 @@ async fn with_a_ratio_new_traces_begin_and_malformed_ones_are_restarted(
 
 #[tokio::test]
 async fn without_a_collector_the_trace_id_is_logged_all_the_same() {
-    run_with(Setup { options: &[LOG], ..Setup::of(1) }, async |stack| {
+    run_with(Setup::of(1).with(&[LOG]), async |stack| {
         let caller = Caller::new();
         let peer = stack.left().connect_traced(&stack.create(Role::Agent).await?, caller.sampled()).await?;
         served(stack, peer).await?;

@@ -93,7 +93,7 @@ async fn a_sampled_trace_is_continued_to_the_batches_and_the_log(stack: &Stack, 
     Ok(())
 }
 
-/// Neither what Postgres counted nor what its backends run and are called has a trace id in it.
+/// No statement that Postgres has counted, and no row about its backends, contains a trace id.
 async fn assert_no_sql_names(stack: &Stack, callers: &[&Caller]) -> Result<()> {
     let sql = "SELECT (SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%' || $1 || '%')
                     + (SELECT count(*) FROM pg_stat_activity a WHERE a::text LIKE '%' || $1 || '%'
@@ -113,7 +113,7 @@ async fn assert_no_sql_names(stack: &Stack, callers: &[&Caller]) -> Result<()> {
 async fn the_children_of_one_batch_have_its_number_in_common(stack: &Stack, collector: &Collector) -> Result<()> {
     const PEERS: usize = 5;
     let callers: Vec<Caller> = (0..PEERS).map(|_| Caller::new()).collect();
-    // While nobody may write peers, one attach is on its way and the others wait for the next batch.
+    // While the table is locked, one attach waits in Postgres and the others wait for the next batch.
     let holder = stack.database().connect().await?;
     holder.batch_execute("BEGIN; LOCK TABLE tailnet_private.peers IN EXCLUSIVE MODE").await?;
     let connecting = callers.iter().map(async |caller| {

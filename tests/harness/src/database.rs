@@ -34,7 +34,7 @@ impl Database {
         Self::create_in(cluster::superuser()?, logins).await
     }
 
-    /// The same in any cluster, reached by its superuser.
+    /// Does this in any cluster.
     pub async fn create_in(cluster: Config, logins: usize) -> Result<Self> {
         let mut superuser = cluster.clone();
         let maintenance = cluster::connect(&superuser).await?;

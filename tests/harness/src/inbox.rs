@@ -30,8 +30,8 @@ struct Entry<T> {
     expected: bool,
 }
 
-/// The updates about one peer come in two streams, each in order by itself: what it is, and that it is ready for a
-/// handshake. A proxy may tell either first.
+/// The proxy sends two streams of updates about a peer: its state, and that it is ready for a handshake. Each stream keeps
+/// its order; the order between the two is open.
 fn is_ready(kind: Kind) -> bool {
     kind == Kind::ReadyForHandshake
 }

@@ -15,7 +15,7 @@ use crate::deadline::until;
 /// A superuser's session in the database of the test.
 #[derive(Debug)]
 pub struct Operator {
-    /// For what only one test needs.
+    /// For statements that only one test needs.
     pub sql: Client,
 }
 
@@ -25,7 +25,7 @@ impl Operator {
         Ok(self.sql.query_one(sql, parameters).await.with_context(|| format!("{sql} failed"))?.try_get(0)?)
     }
 
-    /// The same of a query that may find no row, or NULL.
+    /// The first column of the row that a query finds; None: there is no row, or NULL in it.
     pub async fn option<T: FromSqlOwned>(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<T>> {
         let row = self.sql.query_opt(sql, parameters).await.with_context(|| format!("{sql} failed"))?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.flatten())
@@ -98,7 +98,7 @@ impl Operator {
         until(&what, async || Ok(self.has_tunnel(src, dst).await? == open)).await
     }
 
-    /// Waits until every proxy was told that what is absent from the tables is absent.
+    /// Waits until Postgres has told every proxy that peers which are absent from the tables are gone.
     pub async fn until_settled(&self) -> Result<()> {
         self.until("all proxies are settled", "SELECT bool_and(settled) FROM tailnet_private.coordinators", &[]).await
     }

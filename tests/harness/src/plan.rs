@@ -1,4 +1,4 @@
-//! The plans of what functions run inside, as `auto_explain` tells them.
+//! The plans of the statements inside functions, as `auto_explain` logs them.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ impl Plan {
         let is_one = self.relation().is_some_and(|relation| tables.contains(&relation));
         let driven_by_keys = match self.kind() {
             "Hash Join" | "Merge Join" => !self.touches(tables),
-            // What it writes is what the nodes below find.
+            // It writes the rows that the nodes below find.
             "ModifyTable" => true,
             _ if !is_one => true,
             "Bitmap Heap Scan" => self.below().all(|bitmap| bitmap.has_keys()),
@@ -85,7 +85,7 @@ impl Plan {
         self.below().map(|node| node.most_rows(tables)).fold(own, f64::max)
     }
 
-    /// What came out and what was thrown away, after it had been read.
+    /// The rows that it read: those that it passed on, and those that it dropped.
     fn rows(&self) -> f64 {
         let number = |key: &str| self.0[key].as_f64().unwrap_or(0.0);
         let dropped = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");

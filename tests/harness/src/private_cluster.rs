@@ -17,7 +17,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 pub struct PrivateCluster {
     name: String,
     url: String,
-    /// Or never to be, by this.
+    /// Nobody has to destroy it, or somebody else will.
     destroyed: bool,
 }
 

@@ -58,7 +58,7 @@ impl Proxy {
         Self::start_with(name, role, database_url, &[]).await
     }
 
-    /// The same with more options, such as `("--ping-interval", "1s")`.
+    /// Starts one with more options, such as `("--ping-interval", "1s")`.
     pub async fn start_with(name: &str, role: &str, database_url: &str, options: &[ProxyOption<'_>]) -> Result<Self> {
         let proxy = Self::launch(name, role, database_url, options).await?;
         let ready = proxy.until_ready(true).await;

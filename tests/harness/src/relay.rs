@@ -1,4 +1,4 @@
-//! A TCP relay between a proxy and Postgres, which can do what networks do.
+//! A TCP relay between a proxy and Postgres. It can delay, stall and cut connections, as networks do.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -61,12 +61,12 @@ impl Relay {
         self.address
     }
 
-    /// From now on this happens to all connections.
+    /// Treats all connections like this from now on.
     pub fn set(&self, traffic: Traffic) {
         self.state.send_modify(|state| state.traffic = traffic);
     }
 
-    /// From now on new connections go there.
+    /// Sends new connections there from now on.
     pub fn aim(&self, to: SocketAddr) {
         self.state.send_modify(|state| state.to = to);
     }
@@ -120,7 +120,7 @@ async fn carry(
     }
 }
 
-/// Returns when a piece may be carried on.
+/// Returns when the next piece may be carried on.
 async fn pass(state: &mut watch::Receiver<State>) -> io::Result<()> {
     let traffic = state.wait_for(|state| state.traffic != Traffic::Stalled).await.map_err(io::Error::other)?.traffic;
     match traffic {

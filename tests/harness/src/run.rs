@@ -12,7 +12,7 @@ pub async fn run(proxies: usize, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
     run_with(Setup::of(proxies), test).await;
 }
 
-/// The same on another setup.
+/// Runs a test on any setup.
 pub async fn run_with(setup: Setup<'_>, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
     let stack = Stack::start(setup).await.unwrap_or_else(|error| panic!("the stack did not start: {error:?}"));
     let outcome = AssertUnwindSafe(test(&stack)).catch_unwind().await;

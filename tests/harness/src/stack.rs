@@ -46,17 +46,23 @@ pub struct Setup<'a> {
     pub standby: bool,
 }
 
-impl Setup<'_> {
+impl<'a> Setup<'a> {
     /// So many proxies on the Postgres that all tests share.
     pub fn of(proxies: usize) -> Self {
         Self { proxies, ..Self::default() }
+    }
+
+    /// The proxies have these options.
+    #[must_use]
+    pub fn with(self, options: &'a [ProxyOption<'a>]) -> Self {
+        Self { options, ..self }
     }
 }
 
 /// A client on the left proxy and an agent on the right one that know each other.
 #[derive(Debug)]
 pub struct Pair {
-    /// May open a tunnel to the agent, and has. Announced its node 1.
+    /// It has opened a tunnel to the agent, and announced its node 1.
     pub client: TestPeer,
     pub agent: TestPeer,
 }
@@ -69,7 +75,7 @@ impl Stack {
         let database = Database::create_in(superuser, proxies).await?;
         let operator = database.operator().await?;
         operator.create_network(NETWORK).await.context("cannot create a network")?;
-        // As if Postgres had run for long: a proxy that registers waits for nobody to come back.
+        // Pretend that Postgres has run for a long time. Otherwise a new proxy waits for peers to come back.
         let ran = "INSERT INTO tailnet_private.restoration (ended_at) VALUES (now() - '1 hour'::interval)";
         operator.sql.batch_execute(ran).await?;
         let standby = match &cluster {
@@ -106,12 +112,12 @@ impl Stack {
         self.standby.as_ref().expect("the setup has a standby")
     }
 
-    /// What stands between the left proxy and Postgres, in a [`Setup`] that says so.
+    /// The relay between the left proxy and Postgres, in a [`Setup`] that says so.
     pub fn left_relay(&self) -> &Relay {
         self.relays.first().expect("the setup has relays")
     }
 
-    /// The same of the right proxy.
+    /// The relay between the right proxy and Postgres, in a [`Setup`] that says so.
     pub fn right_relay(&self) -> &Relay {
         self.relays.last().expect("the setup has relays")
     }
@@ -120,12 +126,12 @@ impl Stack {
         &self.proxies
     }
 
-    /// The proxy of one peer of a pair.
+    /// The proxy of the client of a pair.
     pub fn left(&self) -> &Proxy {
         self.proxies.first().expect("a stack has a proxy")
     }
 
-    /// The proxy of the other peer: the same, if there is one only.
+    /// The proxy of the agent of a pair. If there is only one proxy, it is that one.
     pub fn right(&self) -> &Proxy {
         self.proxies.last().expect("a stack has a proxy")
     }

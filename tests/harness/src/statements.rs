@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 
 use crate::{deadline::until, proxy::Proxy, stack::Stack};
 
-/// Calls by proxy role and text, at one moment. Heartbeats are left out: they go on whatever happens.
+/// How often each proxy has called each statement. Heartbeats are left out, because they never stop.
 #[derive(Debug, Default)]
 pub struct Statements(BTreeMap<(String, String), i64>);
 
-/// A statement of the role is counted before it commits: a change after it in the same network has to wait for it.
+/// Postgres counts a statement before it commits. A later change in the same network has to wait for that commit.
 const COUNT: &str = "
     SELECT r.rolname::text, s.query, sum(s.calls)::bigint
     FROM pg_stat_statements s

@@ -1,7 +1,7 @@
-//! What is said to coordinators, overheard.
+//! Listens to what Postgres tells the proxies.
 //!
-//! A superuser may read which channel each proxy listens on, and listen there too: so tests count and read the very
-//! payloads that Postgres delivers, without asking the proxy.
+//! A superuser may read which channel each proxy listens on, and listen there too. So tests count and read the payloads
+//! that Postgres delivers, without asking the proxy.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::{deadline::DEADLINE, stack::Stack};
 pub struct LogTap {
     client: Client,
     messages: mpsc::UnboundedReceiver<AsyncMessage>,
-    /// Which of the proxies has the channel.
+    /// The index of the proxy that has the channel.
     channels: HashMap<String, usize>,
     fence: String,
 }
@@ -33,7 +33,7 @@ pub struct Heard {
 impl LogTap {
     /// Starts to listen on the channels of all proxies.
     pub async fn open(stack: &Stack) -> Result<Self> {
-        // Each proxy is told so once, at some time after its start.
+        // Postgres tells each proxy once, at some time after its start, that the tables are complete.
         stack.operator.until_settled().await?;
         let (client, messages) = cluster::connect_hearing(stack.database().superuser()).await?;
         let mut channels = HashMap::new();
@@ -50,7 +50,7 @@ impl LogTap {
     }
 
     /// What each proxy was told in transactions that were committed since the last call, in the order of
-    /// [`Stack::proxies`]. Nothing is waited for: a notification of our own comes after all those.
+    /// [`Stack::proxies`]. It does not wait: a notification of its own comes after all those.
     pub async fn take(&mut self) -> Result<Vec<Heard>> {
         let mut heard: Vec<(Heard, Assembler)> = Vec::new();
         heard.resize_with(self.channels.len(), Default::default);

@@ -156,13 +156,13 @@ impl TestPeer {
         }
     }
 
-    /// Waits for LOST, which must be the next thing told about the peer.
+    /// Waits for LOST, which must be the next update about the peer.
     #[track_caller]
     pub fn expect_lost(&self, id: Uuid) -> impl Future<Output = ()> {
         self.expect_update(Location::caller(), id, Kind::Lost, |_| true)
     }
 
-    /// Waits for DISCONNECTED, which must be the next thing told about the peer.
+    /// Waits for DISCONNECTED, which must be the next update about the peer.
     #[track_caller]
     pub fn expect_disconnected(&self, id: Uuid) -> impl Future<Output = ()> {
         self.expect_update(Location::caller(), id, Kind::Disconnected, |_| true)
@@ -229,7 +229,7 @@ impl TestPeer {
         self.expect(Location::caller(), "the end of the websocket", |record| record.closed.is_some().then_some(()))
     }
 
-    /// The last that was told of a peer is of this kind. What came before it may be anything, and is taken as expected.
+    /// The last update about a peer is of this kind. The updates before it may be anything, and are taken as expected.
     #[track_caller]
     pub fn assert_ended_on(&self, id: Uuid, kind: Kind) {
         let last = self.inbox.lock().last(id, kind);
@@ -259,7 +259,7 @@ impl TestPeer {
         }
     }
 
-    /// Takes what was told about a peer as expected, whatever it is.
+    /// Takes everything that was told about a peer as expected.
     pub(crate) fn forgive(&self, id: Uuid) {
         self.inbox.lock().forgive(id);
     }
