@@ -1,10 +1,9 @@
 //! One real proxy process.
 
 use std::{
-    env, fs,
+    fs,
     net::SocketAddr,
     panic::Location,
-    path::PathBuf,
     process::ExitStatus,
     sync::{
         Arc, Mutex, PoisonError,
@@ -29,8 +28,6 @@ use crate::{
     http, process, process_tree,
     test_peer::TestPeer,
 };
-
-const BINARY: &str = "TAILNET_PROXY_BIN";
 
 /// A `tailnet-proxy` on ports of its own. Killed when it is dropped.
 #[derive(Debug)]
@@ -68,8 +65,7 @@ impl Proxy {
 
     /// Starts one, and waits only until it listens. The error shows what it wrote.
     pub async fn launch(name: &str, role: &str, database_url: &str, options: &[ProxyOption<'_>]) -> Result<Self> {
-        let mut child = process::command(&binary())
-            .with_context(|| format!("{BINARY} may name another"))?
+        let mut child = process::program("tailnet-proxy")?
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--name", name])
             .args(options.iter().flat_map(|(name, value)| [name, value]))
             .env("TAILNET_DATABASE_URL", database_url)
@@ -78,8 +74,9 @@ impl Proxy {
         let log = Log::default();
         let mut stderr = tokio::spawn(log.clone().read(child.stderr.take().context("stderr is piped")?));
         let mut stdout = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-        let line = timeout(DEADLINE, stdout.next_line()).await.context("it did not say where it listens")??;
+        let line = timeout(DEADLINE, stdout.next_line()).await.unwrap_or(Ok(None))?;
         let Some((public, admin)) = line.as_deref().and_then(addresses) else {
+            child.kill().await.context("cannot end the process")?;
             let _ = timeout(DEADLINE, &mut stderr).await;
             bail!("proxy {name} said {line:?} and not where it listens; it wrote:\n{}", log.text());
         };
@@ -246,11 +243,6 @@ impl Log {
     fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
-}
-
-fn binary() -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-proxy");
-    env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from)
 }
 
 /// Reads `listening public=ADDR admin=ADDR`.
