@@ -13,7 +13,6 @@ mod inject;
 mod leaks;
 mod options;
 mod postgres;
-mod progress;
 mod slot;
 mod tally;
 mod verdict;

@@ -15,7 +15,6 @@ use tailnet_tools::{
     },
     message::Kind,
 };
-
 use uuid::Uuid;
 
 use crate::{
@@ -122,26 +121,24 @@ mod tests {
     #[test]
     fn closes_need_their_own_explanation() {
         let none = Doings::default();
-        for code in [None, Some(1000), Some(1008), Some(1012), Some(1013), Some(4001), Some(4003)] {
-            assert!(!is_explained(&closing(code), &none, &Effects::default()), "{code:?}");
-            let explained = is_explained(&closing(code), &none, &Effects::hit("p", Hit::Drained));
-            assert_eq!(explained, code == Some(1012), "{code:?}");
-            let explained = is_explained(&closing(code), &none, &Effects::hit("p", Hit::Killed));
-            assert_eq!(explained, code.is_none(), "{code:?}");
-            assert!(
-                !is_explained(
-                    &closing(code),
-                    &none,
-                    &Effects::hit("q", Hit::Killed).and(Effects::hit("q", Hit::Drained))
-                ),
-                "{code:?}"
-            );
+        for (effects, explained) in [
+            (Effects::default(), None),
+            (Effects::hit("p", Hit::Expired), None),
+            (Effects::hit("p", Hit::Drained), Some(Some(1012))),
+            (Effects::hit("p", Hit::Killed), Some(None)),
+            (Effects::hit("q", Hit::Drained), None),
+            (Effects::hit("q", Hit::Killed), None),
+        ] {
+            for code in [None, Some(1000), Some(1008), Some(1012), Some(1013), Some(4001), Some(4003)] {
+                let found = is_explained(&closing(code), &none, &effects);
+                assert_eq!(found, explained == Some(code), "{code:?} by {effects:?}");
+            }
         }
         assert!(is_explained(&Closing { superseded: true, ..closing(Some(4001)) }, &none, &Effects::default()));
         let abandoned = Doings { abandoned: true, ..Doings::default() };
         assert!(is_explained(&closing(Some(4001)), &abandoned, &Effects::default()));
-        let deaf = Doings { was_deaf: true, ..Doings::default() };
-        assert!(is_explained(&closing(None), &deaf, &Effects::default()));
+        let paused = Doings { was_deaf: true, ..Doings::default() };
+        assert!(is_explained(&closing(None), &paused, &Effects::default()));
     }
 
     #[test]
