@@ -114,6 +114,7 @@ async fn b53_every_connection_of_a_proxy_is_cut(stack: &Stack) -> Result<()> {
     let Pair { mut client, mut agent } = stack.pair().await?;
     for version in 2..6 {
         client.announce(version).await?;
+        stack.left().until_ready(true).await?;
         assert!(stack.operator.end_connections(stack.left().name(), "%").await? >= 2);
         agent.announce(version).await?;
         client.expect_each_other(&agent).await;
