@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use tailnet_harness::{
-    Stack, TestPeer,
+    Stack,
     stack::{NETWORK, Pair},
 };
 use tailnet_tools::{identity::TestIdentity, message::Request};
@@ -14,7 +14,7 @@ on_one_proxy_and_on_two! {
     b40_agent_opens_no_tunnels,
     b40_agent_announces_its_own_addresses_only,
     b41_client_reaches_granted_agents_only,
-    b41_client_reaches_all_agents_of_a_network_made_so,
+    b41_client_reaches_all_agents_where_the_network_allows_it,
     b41_client_announces_single_addresses_only,
     b41_client_is_never_ready_for_handshake,
     b42_hub_reaches_every_peer_of_its_network,
@@ -23,10 +23,10 @@ on_one_proxy_and_on_two! {
 
 async fn b40_agent_opens_no_tunnels(stack: &Stack) -> Result<()> {
     for role in [Role::Agent, Role::Client, Role::Hub] {
-        let other = stack.left().connect(&stack.create(role).await?).await?;
-        let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-        agent.send(Request::add_tunnel(other.id())).await?;
-        assert_refused(&agent, &[&other.id().to_string(), "agent opens no tunnels"]).await;
+        let other = stack.connect_left(role).await?;
+        let mut agent = stack.connect_right(Role::Agent).await?;
+        agent.open_tunnel(other.id()).await?;
+        agent.expect_refusal(&[&other.id().to_string(), "agent opens no tunnels"], 1008).await;
         stack.assert_nothing_else(&[&other]).await?;
     }
     Ok(())
@@ -35,7 +35,7 @@ async fn b40_agent_opens_no_tunnels(stack: &Stack) -> Result<()> {
 async fn b40_agent_announces_its_own_addresses_only(stack: &Stack) -> Result<()> {
     let (client, identity) = stack.create_pair().await?;
     let mut client = stack.left().connect(&client).await?;
-    client.send(Request::add_tunnel(identity.id)).await?;
+    client.open_tunnel(identity.id).await?;
     let own = own_addresses(identity.id).map(|address| format!("{address}/128"));
     let mut agent = stack.right().connect(&identity).await?;
     let node = node_with(&identity, json!(own), json!(own));
@@ -49,12 +49,11 @@ async fn b40_agent_announces_its_own_addresses_only(stack: &Stack) -> Result<()>
             let mut node = node.clone();
             node[field] = json!([own[0], entry]);
             agent.send(Request::node(&node)).await?;
-            assert_refused(&agent, &[field, &format!("{entry:?}"), &own[0], &own[1]]).await;
+            agent.expect_refusal(&[field, &format!("{entry:?}"), &own[0], &own[1]], 1008).await;
             client.expect_lost(identity.id).await;
 
             agent = stack.right().connect(&identity).await?;
-            agent.announce(1).await?;
-            client.expect_node(identity.id, &identity.node(1)).await;
+            agent.announce_to(1, &[&client]).await?;
         }
     }
     stack.assert_nothing_else(&[&client, &agent]).await
@@ -63,27 +62,23 @@ async fn b40_agent_announces_its_own_addresses_only(stack: &Stack) -> Result<()>
 async fn b41_client_reaches_granted_agents_only(stack: &Stack) -> Result<()> {
     let Pair { mut client, agent } = stack.pair().await?;
     let identity = client.identity().clone();
-    let mut other = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    let other_node = other.announce(1).await?;
+    let mut other = stack.connect_right(Role::Agent).await?;
+    other.announce(1).await?;
     let others = [(other.id(), "an agent without a grant"), (stack.create(Role::Client).await?.id, "a client")];
     let others = others.into_iter().chain([(stack.create(Role::Hub).await?.id, "a hub"), (identity.id, "itself")]);
     for (id, what) in others {
-        client.send(Request::add_tunnel(id)).await?;
-        assert_refused(&client, &[&id.to_string(), "granted"]).await;
+        client.open_tunnel(id).await?;
+        client.expect_refusal(&[&id.to_string(), "granted"], 1008).await;
         agent.expect_lost(identity.id).await;
         assert!(!stack.operator.has_tunnel(identity.id, id).await?, "{what}");
 
-        client = stack.left().connect(&identity).await?;
-        client.expect_node(agent.id(), &agent.identity().node(1)).await;
-        let node = client.announce(1).await?;
-        agent.expect_node(identity.id, &node).await;
+        client = stack.left().reconnect(&identity, 1, &agent).await?;
     }
     stack.assert_nothing_else(&[&client, &agent, &other]).await?;
 
     stack.operator.grant_tunnel(identity.id, other.id()).await?;
-    client.send(Request::add_tunnel(other.id())).await?;
-    other.expect_node(identity.id, &identity.node(1)).await;
-    client.expect_node(other.id(), &other_node).await;
+    client.open_tunnel(other.id()).await?;
+    client.expect_each_other(&other).await;
 
     // A grant that is taken back takes its tunnel with it, and no other.
     stack.operator.revoke_tunnel(identity.id, other.id()).await?;
@@ -92,20 +87,18 @@ async fn b41_client_reaches_granted_agents_only(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent, &other]).await
 }
 
-async fn b41_client_reaches_all_agents_of_a_network_made_so(stack: &Stack) -> Result<()> {
+async fn b41_client_reaches_all_agents_where_the_network_allows_it(stack: &Stack) -> Result<()> {
     stack.operator.let_clients_reach_all_agents(NETWORK).await?;
-    let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    let mut client = stack.left().connect(&stack.create(Role::Client).await?).await?;
-    let agent_node = agent.announce(1).await?;
-    let client_node = client.announce(1).await?;
-    client.send(Request::add_tunnel(agent.id())).await?;
-    client.expect_node(agent.id(), &agent_node).await;
-    agent.expect_node(client.id(), &client_node).await;
+    let mut agent = stack.connect_right(Role::Agent).await?;
+    let mut client = stack.connect_left(Role::Client).await?;
+    agent.announce(1).await?;
+    client.announce_with(1, Request::add_tunnel(agent.id())).await?;
+    client.expect_each_other(&agent).await;
 
     // To all agents, and to nobody else.
     let hub = stack.create(Role::Hub).await?;
-    client.send(Request::add_tunnel(hub.id)).await?;
-    assert_refused(&client, &[&hub.id.to_string()]).await;
+    client.open_tunnel(hub.id).await?;
+    client.expect_refusal(&[&hub.id.to_string()], 1008).await;
     agent.expect_lost(client.id()).await;
     stack.assert_nothing_else(&[&agent]).await
 }
@@ -122,12 +115,10 @@ async fn b41_client_announces_single_addresses_only(stack: &Stack) -> Result<()>
             let mut node = node.clone();
             node[field] = json!([entry]);
             client.send(Request::node(&node)).await?;
-            assert_refused(&client, &[field, &format!("{entry:?}"), "an IPv6 /128"]).await;
+            client.expect_refusal(&[field, &format!("{entry:?}"), "an IPv6 /128"], 1008).await;
             agent.expect_lost(identity.id).await;
 
-            client = stack.left().connect(&identity).await?;
-            client.announce(1).await?;
-            agent.expect_node(identity.id, &identity.node(1)).await;
+            client = stack.left().reconnect(&identity, 1, &agent).await?;
         }
     }
     Ok(())
@@ -136,22 +127,22 @@ async fn b41_client_announces_single_addresses_only(stack: &Stack) -> Result<()>
 async fn b41_client_is_never_ready_for_handshake(stack: &Stack) -> Result<()> {
     let Pair { mut client, agent } = stack.pair().await?;
     client.send(Request::ready_for_handshake(&[agent.id()])).await?;
-    assert_refused(&client, &["ready_for_handshake", "client"]).await;
+    client.expect_refusal(&["ready_for_handshake", "client"], 1008).await;
     agent.expect_lost(client.id()).await;
     stack.assert_nothing_else(&[&agent]).await
 }
 
 async fn b42_hub_reaches_every_peer_of_its_network(stack: &Stack) -> Result<()> {
-    let mut hub = stack.left().connect(&stack.create(Role::Hub).await?).await?;
+    let mut hub = stack.connect_left(Role::Hub).await?;
     let any = json!(["10.0.0.0/8", "fd7a::/16", "0.0.0.0/0", "fd7a::1/128"]);
     let hub_node = node_with(hub.identity(), any.clone(), any);
     hub.send(Request::node(&hub_node)).await?;
     let mut peers = Vec::new();
     for role in [Role::Agent, Role::Client, Role::Hub] {
-        let mut peer = stack.right().connect(&stack.create(role).await?).await?;
-        let node = peer.announce(1).await?;
-        hub.send(Request::add_tunnel(peer.id())).await?;
-        hub.expect_node(peer.id(), &node).await;
+        let mut peer = stack.connect_right(role).await?;
+        peer.announce(1).await?;
+        hub.open_tunnel(peer.id()).await?;
+        hub.expect_node_of(&peer).await;
         peer.expect_node(hub.id(), &hub_node).await;
         peers.push(peer);
     }
@@ -159,29 +150,20 @@ async fn b42_hub_reaches_every_peer_of_its_network(stack: &Stack) -> Result<()> 
 
     let not_a_prefix = node_with(hub.identity(), json!([]), json!(["10.0.0.0/33"]));
     hub.send(Request::node(&not_a_prefix)).await?;
-    assert_refused(&hub, &["allowed_ips", "10.0.0.0/33", "an IP prefix"]).await;
+    hub.expect_refusal(&["allowed_ips", "10.0.0.0/33", "an IP prefix"], 1008).await;
     Ok(())
 }
 
 async fn b44_refused_request_ends_the_session(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
-    agent.send(Request::add_tunnel(client.id())).await?;
-    agent.expect_error(&["refused"]).await;
-    agent.expect_close(1008).await;
+    agent.open_tunnel(client.id()).await?;
+    agent.expect_refusal(&["refused"], 1008).await;
     client.expect_lost(agent.id()).await;
     assert!(stack.operator.has_tunnel(client.id(), agent.id()).await?, "it is lost, not gone");
 
     // It may come back and do better.
-    let mut agent = stack.right().connect(agent.identity()).await?;
-    let node = agent.announce(2).await?;
-    client.expect_node(agent.id(), &node).await;
-    agent.expect_node(client.id(), &client.identity().node(1)).await;
+    let agent = stack.right().reconnect(agent.identity(), 2, &client).await?;
     stack.assert_nothing_else(&[&client, &agent]).await
-}
-
-async fn assert_refused(peer: &TestPeer, texts: &[&str]) {
-    peer.expect_error(texts).await;
-    peer.expect_close(1008).await;
 }
 
 fn node_with(identity: &TestIdentity, addresses: Value, allowed_ips: Value) -> Value {

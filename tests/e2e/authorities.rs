@@ -3,13 +3,14 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
-use clap::Parser as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tailnet_harness::{Proxy, Stack, deadline::until, run_with, stack::Setup};
-use tailnet_proxy::config::Config;
-use tailnet_tools::message::Request;
-use tailnet_wire::Chain;
+use tailnet_harness::{Proxy, Stack, deadline::until, stack::Setup};
 use uuid::Uuid;
+
+tests_on! {
+    own_postgres: Setup { private_cluster: true, ..Setup::of(1) } =>
+        postgres_is_verified_by_chain_and_by_name, a_proxy_coordinates_over_tls;
+}
 
 /// A certificate authority, and its file.
 struct Authority {
@@ -40,11 +41,9 @@ impl Authority {
             let lines = format!("SELECT string_to_table('{}', E'\\n')", pem.trim_end());
             sql.batch_execute(&format!("COPY ({lines}) TO PROGRAM 'umask 077; cat >{file}'")).await?;
         }
-        for statement in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
-            sql.batch_execute(statement).await?;
-        }
+        stack.operator.set(&["ssl = on"]).await?;
         let on = "SELECT setting = 'on' FROM pg_settings WHERE name = 'ssl'";
-        until("Postgres speaks TLS", async || Ok(sql.query_one(on, &[]).await?.get(0))).await
+        stack.operator.until("Postgres speaks TLS", on, &[]).await
     }
 }
 
@@ -55,78 +54,70 @@ impl Drop for Authority {
     }
 }
 
-/// Connects as a proxy with these options would. Ok: whether that used TLS; Err: what kept it out.
-async fn connect(url: &str, options: &[&str]) -> Result<Result<bool, String>> {
-    let arguments = ["tailnet-proxy", "--database-url", url];
-    let arguments = arguments.iter().chain(options);
-    let database = match Config::try_parse_from(arguments)?.database() {
-        Ok(database) => database,
-        Err(error) => return Ok(Err(Chain(&error).to_string())),
+/// Starts a proxy. Ok: how many connections to Postgres it has, and how many of them use TLS; Err: what it wrote when it
+/// could not connect.
+async fn connect(stack: &Stack, url: &str, trusted: Option<&Authority>) -> Result<Result<(i64, i64), String>> {
+    let ca = trusted.map(Authority::option);
+    let options: Vec<_> = ca.iter().map(|file| ("--database-ca", file.as_str())).collect();
+    let name = Uuid::new_v4().to_string();
+    let proxy = match Proxy::launch(&name, &stack.database().logins()[0].role, url, &options).await {
+        Ok(proxy) => proxy,
+        Err(error) => return Ok(Err(error.to_string())),
     };
-    let (client, connection) = match database.connect("test").await {
-        Ok(connected) => connected,
-        Err(error) => return Ok(Err(Chain(&error).to_string())),
-    };
-    tokio::spawn(connection);
-    let ssl = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-    Ok(Ok(client.query_one(ssl, &[]).await?.get(0)))
+    let is_ready = async || anyhow::Ok(proxy.get("/readyz", &[]).await?.0 == 200);
+    let has_tried = async || Ok(is_ready().await? || proxy.log().contains("registration given up"));
+    until("the proxy is ready, or says why not", has_tried).await?;
+    let outcome = if is_ready().await? { Ok(connections(stack, &name).await?) } else { Err(proxy.log()) };
+    proxy.terminate().await?;
+    proxy.stop().await?;
+    Ok(outcome)
 }
 
-fn setup() -> Setup<'static> {
-    Setup { proxies: 1, private_cluster: true, ..Setup::default() }
+/// How many connections to Postgres a proxy has, and how many of them use TLS.
+async fn connections(stack: &Stack, proxy: &str) -> Result<(i64, i64)> {
+    let sql = "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+               WHERE application_name LIKE $1";
+    let row = stack.operator.sql.query_one(sql, &[&format!("tailnet-proxy/{proxy}/%")]).await?;
+    Ok((row.get(0), row.get(1)))
 }
 
-#[tokio::test]
-async fn postgres_is_verified_by_chain_and_by_name() {
-    run_with(setup(), async |stack: &Stack| {
-        let login = &stack.database().logins()[0];
-        let url = stack.database().url(login)?;
-        let (authority, stranger) = (Authority::new()?, Authority::new()?);
-        let trusting = |authority: &Authority| ["--database-ca".to_owned(), authority.option()];
-        let known = trusting(&authority);
-        let known = known.each_ref().map(String::as_str);
-        let refused = connect(&url, &known).await?.expect_err("it has no TLS yet");
-        assert!(refused.contains("TLS"), "{refused}");
+async fn postgres_is_verified_by_chain_and_by_name(stack: &Stack) -> Result<()> {
+    let url = stack.database().url(&stack.database().logins()[0])?;
+    let (authority, stranger) = (Authority::new()?, Authority::new()?);
+    let refused = connect(stack, &url, Some(&authority)).await?.expect_err("it has no TLS yet");
+    assert!(refused.contains("TLS"), "{refused}");
 
-        authority.certify(stack).await?;
-        assert_eq!(connect(&url, &known).await?, Ok(true));
-        assert_eq!(connect(&url, &[]).await?, Ok(false), "nobody demands it");
-        let unknown = trusting(&stranger);
-        let refused = connect(&url, &unknown.each_ref().map(String::as_str)).await?;
-        assert!(refused.as_ref().is_err_and(|error| error.contains("invalid peer certificate")), "{refused:?}");
-        let other_name = url.replace("127.0.0.1", "localhost");
-        let refused = connect(&other_name, &known).await?;
-        assert!(refused.as_ref().is_err_and(|error| error.contains("not valid for name")), "{refused:?}");
-        // The system trusts others, or nobody.
-        let refused = connect(&format!("{url}?sslmode=require"), &[]).await?;
-        assert!(refused.is_err(), "{refused:?}");
-        let refused = connect(&format!("{url}?sslmode=disable"), &known).await?;
-        assert!(refused.as_ref().is_err_and(|error| error.contains("contradicts --database-ca")), "{refused:?}");
-        Ok(())
-    })
-    .await;
+    authority.certify(stack).await?;
+    let (all, secret) = connect(stack, &url, Some(&authority)).await?.expect("it is verified");
+    assert!(all > 0 && secret == all, "{secret} of {all} use TLS");
+    let (all, secret) = connect(stack, &url, None).await?.expect("nobody demands TLS");
+    assert!(all > 0 && secret == 0, "{secret} of {all} use TLS");
+    let other_name = url.replace("127.0.0.1", "localhost");
+    let (demanded, forbidden) = (format!("{url}?sslmode=require"), format!("{url}?sslmode=disable"));
+    for (url, trusted, said) in [
+        (&url, Some(&stranger), "invalid peer certificate"),
+        (&other_name, Some(&authority), "not valid for name"),
+        // The system trusts other authorities, or none.
+        (&demanded, None, ""),
+        (&forbidden, Some(&authority), "contradicts --database-ca"),
+    ] {
+        let refused = connect(stack, url, trusted).await?.expect_err(said);
+        assert!(refused.contains(said), "{refused}");
+    }
+    Ok(())
 }
 
-#[tokio::test]
-async fn a_proxy_coordinates_over_tls() {
-    run_with(setup(), async |stack: &Stack| {
-        let login = &stack.database().logins()[0];
-        let (url, authority) = (stack.database().url(login)?, Authority::new()?);
-        authority.certify(stack).await?;
-        let proxy = Proxy::start_with("tls", &login.role, &url, &[("--database-ca", &authority.option())]).await?;
-        let (client, agent) = stack.create_pair().await?;
-        let (mut client, mut agent) = (proxy.connect(&client).await?, stack.left().connect(&agent).await?);
-        let node = agent.announce(1).await?;
-        client.send(Request::add_tunnel(agent.id())).await?;
-        client.expect_node(agent.id(), &node).await;
-        let unverified =
-            "SELECT count(*), count(*) FILTER (WHERE NOT ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
-                          WHERE application_name LIKE 'tailnet-proxy/tls/%'";
-        let row = stack.operator.sql.query_one(unverified, &[]).await?;
-        let (all, unverified): (i64, i64) = (row.get(0), row.get(1));
-        assert!(all > 5, "its workers are connected");
-        assert_eq!(unverified, 0);
-        proxy.stop().await.context("the proxy over TLS")
-    })
-    .await;
+async fn a_proxy_coordinates_over_tls(stack: &Stack) -> Result<()> {
+    let login = &stack.database().logins()[0];
+    let (url, authority) = (stack.database().url(login)?, Authority::new()?);
+    authority.certify(stack).await?;
+    let proxy = Proxy::start_with("tls", &login.role, &url, &[("--database-ca", &authority.option())]).await?;
+    let (client, agent) = stack.create_pair().await?;
+    let (mut client, mut agent) = (proxy.connect(&client).await?, stack.left().connect(&agent).await?);
+    agent.announce(1).await?;
+    client.open_tunnel(agent.id()).await?;
+    client.expect_node_of(&agent).await;
+    let (all, secret) = connections(stack, "tls").await?;
+    assert!(all > 5 && secret == all, "{secret} of {all} use TLS");
+    proxy.stop().await.context("the proxy over TLS")
 }

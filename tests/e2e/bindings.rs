@@ -2,32 +2,30 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tailnet_harness::{LogTap, Stack, stack::Pair, statements::Statements};
-use tailnet_tools::message::Request;
+use tailnet_harness::{LogTap, Stack, TestPeer, stack::Pair, statements::Statements};
+use tailnet_tools::{identity::TestIdentity, message::Request};
 use tailnet_wire::Role;
 
 on_one_proxy_and_on_two! {
-    b02_lone_bind_is_stored_and_nobody_is_told,
+    b02_a_node_without_partners_is_stored_and_nobody_is_told,
     b03_returning_peer_sees_its_partner_at_once,
     b04_rapid_updates_end_on_the_last,
-    b09_node_that_differs_in_as_of_only,
-    b09_lost_peer_that_is_lost_again,
-    b09_lost_peer_that_never_announced_a_node,
+    b09_nobody_is_told_of_a_new_time_alone,
+    b09_nobody_is_told_of_a_second_loss,
+    b09_nobody_is_told_of_a_lost_peer_without_a_node,
     b10_graceful_disconnect,
     b11_any_other_end_is_a_loss,
 }
 
-async fn b02_lone_bind_is_stored_and_nobody_is_told(stack: &Stack) -> Result<()> {
-    let bystander = stack.left().connect(&stack.create(Role::Client).await?).await?;
-    let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    agent.announce(1).await?;
-    stack.operator.until_bound(agent.id(), &agent.identity().node(1)).await?;
-    // Not before now: the sessions began with a view each, and a marker is told to whom it passes.
+async fn b02_a_node_without_partners_is_stored_and_nobody_is_told(stack: &Stack) -> Result<()> {
+    let bystander = stack.connect_left(Role::Client).await?;
+    let mut agent = stack.connect_right(Role::Agent).await?;
+    stack.bind(&mut agent, 1).await?;
+    // Not earlier: each session began with a view, and the proxies are told of a marker.
     stack.settle(&[&bystander]).await?;
-    let mut tap = LogTap::open(stack, &stack.proxies().iter().collect::<Vec<_>>()).await?;
+    let mut tap = LogTap::open(stack).await?;
 
-    let node = agent.announce(2).await?;
-    stack.operator.until_bound(agent.id(), &node).await?;
+    stack.bind(&mut agent, 2).await?;
     assert_eq!(stack.operator.coordinator(agent.id()).await?.as_deref(), Some(stack.right().name()));
     let payloads: usize = tap.take().await?.iter().map(|heard| heard.payloads).sum();
     assert_eq!(payloads, 0, "no coordinator was told");
@@ -40,11 +38,8 @@ async fn b03_returning_peer_sees_its_partner_at_once(stack: &Stack) -> Result<()
     agent.cut().await?;
     client.expect_lost(identity.id).await;
 
-    // It has not said a word yet.
-    let mut agent = stack.right().connect(&identity).await?;
-    agent.expect_node(client.id(), &client.identity().node(1)).await;
-    let node = agent.announce(2).await?;
-    client.expect_node(agent.id(), &node).await;
+    // It sees the partner before it announces anything.
+    let agent = stack.right().reconnect(&identity, 2, &client).await?;
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
@@ -53,13 +48,12 @@ async fn b04_rapid_updates_end_on_the_last(stack: &Stack) -> Result<()> {
     for version in 2..=24 {
         agent.announce(version).await?;
     }
-    let last = agent.identity().node(24);
-    client.expect_node(agent.id(), &last).await;
-    stack.operator.until_bound(agent.id(), &last).await?;
+    client.expect_node_of(&agent).await;
+    stack.operator.until_bound(agent.id(), &agent.identity().node(24)).await?;
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b09_node_that_differs_in_as_of_only(stack: &Stack) -> Result<()> {
+async fn b09_nobody_is_told_of_a_new_time_alone(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     let before = Statements::count(stack).await?;
     let mut node = agent.identity().node(1);
@@ -69,46 +63,45 @@ async fn b09_node_that_differs_in_as_of_only(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b09_lost_peer_that_is_lost_again(stack: &Stack) -> Result<()> {
+async fn b09_nobody_is_told_of_a_second_loss(stack: &Stack) -> Result<()> {
     let Pair { client, agent } = stack.pair().await?;
     let identity = agent.identity().clone();
     agent.cut().await?;
     client.expect_lost(identity.id).await;
 
-    let agent = stack.right().connect(&identity).await?;
-    agent.expect_node(client.id(), &client.identity().node(1)).await;
-    agent.cut().await?;
-    stack.operator.until_gone(identity.id).await?;
-    stack.assert_nothing_else(&[&client]).await
+    come_and_go_unnoticed(stack, &identity, &client).await
 }
 
-async fn b09_lost_peer_that_never_announced_a_node(stack: &Stack) -> Result<()> {
+async fn b09_nobody_is_told_of_a_lost_peer_without_a_node(stack: &Stack) -> Result<()> {
     let (client, agent) = stack.create_pair().await?;
     let mut client = stack.left().connect(&client).await?;
-    let node = client.announce(1).await?;
-    client.send(Request::add_tunnel(agent.id)).await?;
+    client.announce_with(1, Request::add_tunnel(agent.id)).await?;
     stack.operator.until_tunnel(client.id(), agent.id, true).await?;
 
-    let connected = stack.right().connect(&agent).await?;
-    connected.expect_node(client.id(), &node).await;
+    come_and_go_unnoticed(stack, &agent, &client).await
+}
+
+/// An agent connects and is lost, without a node. Its partner is not told.
+async fn come_and_go_unnoticed(stack: &Stack, agent: &TestIdentity, partner: &TestPeer) -> Result<()> {
+    let connected = stack.right().connect(agent).await?;
+    connected.expect_node_of(partner).await;
     connected.cut().await?;
     stack.operator.until_gone(agent.id).await?;
-    stack.assert_nothing_else(&[&client]).await
+    stack.assert_nothing_else(&[partner]).await
 }
 
 async fn b10_graceful_disconnect(stack: &Stack) -> Result<()> {
-    let (leaver, watcher) = (stack.create(Role::Hub).await?, stack.create(Role::Hub).await?);
-    let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    let mut watcher = stack.right().connect(&watcher).await?;
+    let leaver = stack.create(Role::Hub).await?;
+    let mut agent = stack.connect_right(Role::Agent).await?;
+    let mut watcher = stack.connect_right(Role::Hub).await?;
     let mut connected = stack.left().connect(&leaver).await?;
-    let (agent_node, watcher_node) = (agent.announce(1).await?, watcher.announce(1).await?);
-    let node = connected.announce(1).await?;
-    connected.send(Request::add_tunnel(agent.id())).await?;
-    watcher.send(Request::add_tunnel(leaver.id)).await?;
-    for (partner, partner_node) in [(&agent, &agent_node), (&watcher, &watcher_node)] {
-        partner.expect_node(leaver.id, &node).await;
-        connected.expect_node(partner.id(), partner_node).await;
+    for peer in [&mut agent, &mut watcher, &mut connected] {
+        peer.announce(1).await?;
     }
+    connected.open_tunnel(agent.id()).await?;
+    watcher.open_tunnel(leaver.id).await?;
+    connected.expect_each_other(&agent).await;
+    connected.expect_each_other(&watcher).await;
 
     connected.disconnect().await?;
     agent.expect_disconnected(leaver.id).await;
@@ -117,10 +110,7 @@ async fn b10_graceful_disconnect(stack: &Stack) -> Result<()> {
     assert!(!stack.operator.has_tunnel(leaver.id, agent.id()).await?, "its own tunnel is deleted");
     assert!(stack.operator.has_tunnel(watcher.id(), leaver.id).await?, "a tunnel to it stays");
 
-    let mut connected = stack.left().connect(&leaver).await?;
-    connected.expect_node(watcher.id(), &watcher_node).await;
-    let node = connected.announce(2).await?;
-    watcher.expect_node(leaver.id, &node).await;
+    let connected = stack.left().reconnect(&leaver, 2, &watcher).await?;
     stack.assert_nothing_else(&[&connected, &agent, &watcher]).await
 }
 
@@ -128,35 +118,21 @@ async fn b11_any_other_end_is_a_loss(stack: &Stack) -> Result<()> {
     for cut in [false, true] {
         let Pair { client, agent } = stack.pair().await?;
         let identity = agent.identity().clone();
-        if cut {
-            agent.cut().await?
-        } else {
-            agent.close().await?
-        }
+        agent.end(cut).await?;
         client.expect_lost(identity.id).await;
         assert!(stack.operator.has_tunnel(client.id(), identity.id).await?);
         let (status, _) = stack.operator.binding(identity.id).await?.expect("the binding stays");
         assert_eq!(status, "lost");
 
-        // With the very node that it had: it is news again.
-        let mut agent = stack.right().connect(&identity).await?;
-        let node = agent.announce(1).await?;
-        client.expect_node(identity.id, &node).await;
-        agent.expect_node(client.id(), &client.identity().node(1)).await;
+        // It announces the same node as before, and partners are told again.
+        let agent = stack.right().reconnect(&identity, 1, &client).await?;
 
         // The other way round: the peer that opened the tunnel is lost.
         let opener = client.identity().clone();
-        if cut {
-            client.cut().await?
-        } else {
-            client.close().await?
-        }
+        client.end(cut).await?;
         agent.expect_lost(opener.id).await;
         assert!(stack.operator.has_tunnel(opener.id, identity.id).await?);
-        let mut client = stack.left().connect(&opener).await?;
-        let opener_node = client.announce(1).await?;
-        agent.expect_node(opener.id, &opener_node).await;
-        client.expect_node(identity.id, &node).await;
+        let client = stack.left().reconnect(&opener, 1, &agent).await?;
         stack.assert_nothing_else(&[&client, &agent]).await?;
     }
     Ok(())

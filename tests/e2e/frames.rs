@@ -11,31 +11,27 @@ use uuid::Uuid;
 on_one_proxy_and_on_two! {
     b13_several_fields_in_one_request,
     b13_tunnel_opened_and_closed_in_one_request,
-    b13_goodbye_goes_after_tunnels_and_before_handshakes,
+    b13_goodbye_is_done_after_tunnels_and_before_handshakes,
     b45_malformed_frame_ends_its_session_and_disturbs_no_other,
     b45_unknown_fields_of_a_node_are_kept,
     b45_largest_node_is_carried,
 }
 
 async fn b13_several_fields_in_one_request(stack: &Stack) -> Result<()> {
-    let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    let mut hub = stack.left().connect(&stack.create(Role::Hub).await?).await?;
-    let agent_node = agent.announce(1).await?;
-    stack.operator.until_bound(agent.id(), &agent_node).await?;
+    let mut agent = stack.connect_right(Role::Agent).await?;
+    let mut hub = stack.connect_left(Role::Hub).await?;
+    stack.bind(&mut agent, 1).await?;
 
     // The handshake needs the tunnel, and the agent needs the node.
-    let node = hub.identity().node(1);
-    let request = Request::ready_for_handshake(&[agent.id()]).and_add_tunnel(agent.id()).and_node(&node);
-    hub.send(request).await?;
-    agent.expect_node(hub.id(), &node).await;
+    hub.announce_with(1, Request::ready_for_handshake(&[agent.id()]).and_add_tunnel(agent.id())).await?;
+    hub.expect_each_other(&agent).await;
     agent.expect_ready(hub.id()).await;
-    hub.expect_node(agent.id(), &agent_node).await;
     stack.assert_nothing_else(&[&hub, &agent]).await
 }
 
 async fn b13_tunnel_opened_and_closed_in_one_request(stack: &Stack) -> Result<()> {
     let Pair { mut client, agent } = stack.pair().await?;
-    // In the other order the tunnel would stand.
+    // In the other order the tunnel would stay open.
     client.send(Request::add_tunnel(agent.id()).and_remove_tunnel(agent.id())).await?;
     client.expect_disconnected(agent.id()).await;
     agent.expect_disconnected(client.id()).await;
@@ -43,20 +39,19 @@ async fn b13_tunnel_opened_and_closed_in_one_request(stack: &Stack) -> Result<()
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b13_goodbye_goes_after_tunnels_and_before_handshakes(stack: &Stack) -> Result<()> {
-    let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    let mut hub = stack.left().connect(&stack.create(Role::Hub).await?).await?;
+async fn b13_goodbye_is_done_after_tunnels_and_before_handshakes(stack: &Stack) -> Result<()> {
+    let mut agent = stack.connect_right(Role::Agent).await?;
+    let mut hub = stack.connect_left(Role::Hub).await?;
     let absent = stack.create(Role::Agent).await?;
-    let (hub_node, agent_node) = (hub.announce(1).await?, agent.announce(1).await?);
-    hub.send(Request::add_tunnel(agent.id())).await?;
-    hub.expect_node(agent.id(), &agent_node).await;
-    agent.expect_node(hub.id(), &hub_node).await;
+    agent.announce(1).await?;
+    hub.announce_with(1, Request::add_tunnel(agent.id())).await?;
+    hub.expect_each_other(&agent).await;
 
-    let request = Request::node(&hub.identity().node(2)).and_add_tunnel(absent.id).and_disconnect();
-    hub.send(request.and_ready_for_handshake(&[agent.id()])).await?;
+    let request = Request::add_tunnel(absent.id).and_disconnect().and_ready_for_handshake(&[agent.id()]);
+    hub.announce_with(2, request).await?;
     hub.expect_close(1000).await;
     stack.settle(&[&agent]).await?;
-    // It may have heard of the node on the way. A handshake would be one thing too many.
+    // It may have been told of the node before. It must not be told of a handshake.
     agent.assert_ended_on(hub.id(), Kind::Disconnected);
     assert_eq!(stack.operator.binding(hub.id()).await?, None);
     assert!(!stack.operator.has_tunnel(hub.id(), absent.id).await?, "opened before the goodbye, and deleted by it");
@@ -68,23 +63,19 @@ async fn b13_goodbye_goes_after_tunnels_and_before_handshakes(stack: &Stack) -> 
 async fn b45_malformed_frame_ends_its_session_and_disturbs_no_other(stack: &Stack) -> Result<()> {
     let Pair { client: mut bystander, agent } = stack.pair().await?;
     for (version, (message, texts, code)) in (2..).zip(malformed()) {
-        let mut peer = stack.left().connect(&stack.create(Role::Hub).await?).await?;
-        let node = peer.identity().node(1);
-        peer.send(Request::node(&node).and_add_tunnel(agent.id())).await?;
-        peer.expect_node(agent.id(), &agent.identity().node(1)).await;
-        agent.expect_node(peer.id(), &node).await;
+        let mut peer = stack.connect_left(Role::Hub).await?;
+        peer.announce_with(1, Request::add_tunnel(agent.id())).await?;
+        peer.expect_each_other(&agent).await;
 
         peer.send_raw(message).await?;
-        peer.expect_error(texts).await;
-        peer.expect_close(code).await;
+        peer.expect_refusal(texts, code).await;
         agent.expect_lost(peer.id()).await;
-        let node = bystander.announce(version).await?;
-        agent.expect_node(bystander.id(), &node).await;
+        bystander.announce_to(version, &[&agent]).await?;
     }
     stack.assert_nothing_else(&[&bystander, &agent]).await
 }
 
-/// What no peer should send, what the error must say, and the close code.
+/// Messages that no peer should send, what the error must say, and the close code.
 fn malformed() -> Vec<(Message, &'static [&'static str], u16)> {
     let large = format!(r#"{{"update_self":{{"node":{{"x":"{}"}}}}}}"#, "x".repeat(128 * 1024));
     let large_node = format!(r#"{{"update_self":{{"node":{{"x":"{}"}}}}}}"#, "x".repeat(64 * 1024));
@@ -110,23 +101,21 @@ fn malformed() -> Vec<(Message, &'static [&'static str], u16)> {
 
 async fn b45_unknown_fields_of_a_node_are_kept(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
-    // Not as this program would write it: order, spaces and numbers are the peer's own.
+    // The text keeps the peer's own order, spaces and numbers.
     let text = r#"{ "z":1.50, "a" : {"z":[], "a":null},"key":"k","é":"\u00e9 ☃" }"#;
-    agent.send_text(&format!(r#"{{"update_self":{{"node":{text}}}}}"#)).await?;
+    agent.send_raw(Message::text(format!(r#"{{"update_self":{{"node":{text}}}}}"#))).await?;
     client.expect_node(agent.id(), &json!({"z": 1.5, "a": {"z": [], "a": null}, "key": "k", "é": "é ☃"})).await;
-    let row =
-        stack.operator.sql.query_one("SELECT node::text FROM tailnet.peers WHERE peer_id = $1", &[&agent.id()]).await?;
-    assert_eq!(row.get::<_, String>(0), text);
+    let sql = "SELECT node::text FROM tailnet.peers WHERE peer_id = $1";
+    assert_eq!(stack.operator.value::<String>(sql, &[&agent.id()]).await?, text);
 
     // A field of a request is no field of a node.
-    let mut agent = stack.right().connect(&stack.create(Role::Agent).await?).await?;
-    agent.send_text(&format!(r#"{{"update_self":{{"node":{{}},"id":"{}"}}}}"#, Uuid::nil())).await?;
-    agent.expect_error(&["id"]).await;
-    agent.expect_close(1008).await;
+    let mut agent = stack.connect_right(Role::Agent).await?;
+    agent.send_raw(Message::text(format!(r#"{{"update_self":{{"node":{{}},"id":"{}"}}}}"#, Uuid::nil()))).await?;
+    agent.expect_refusal(&["id"], 1008).await;
     Ok(())
 }
 
-/// It takes nine payloads to tell it, and none may be cut within a character.
+/// Postgres needs nine payloads for it, and must not cut a character in two.
 async fn b45_largest_node_is_carried(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     let frame = r#"{"x":""}"#.len();

@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests take for granted.
+//! The harness itself: the other tests rely on this.
 
 use anyhow::Result;
 use tailnet_harness::{Stack, stack::Pair};
@@ -11,10 +11,9 @@ on_one_proxy_and_on_two! {
 async fn marker_passes_after_all_that_was_committed_before_it(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     for version in 2..20 {
-        let node = agent.announce(version).await?;
-        stack.operator.until_bound(agent.id(), &node).await?;
+        stack.bind(&mut agent, version).await?;
         stack.settle(&[&client]).await?;
-        // Not awaited: it is there already.
+        // The test does not wait for it: it has arrived already.
         assert_eq!(client.count(agent.id(), Kind::Node), usize::try_from(version)?);
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use tailnet_harness::{LogTap, Stack, TestPeer, stack::NETWORK, tap::Heard};
-use tailnet_tools::{identity::TestIdentity, message::Request};
+use tailnet_tools::identity::TestIdentity;
 use tailnet_wire::{Event, Role};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ on_one_proxy_and_on_two! {
 const AGENTS: i64 = 10_000;
 const CONNECTED: usize = 50;
 
-/// The other agents, on a coordinator that is none of ours. It listens to nobody, and beats from the future.
+/// The other agents are on a coordinator that is no real process. Its heartbeat lies in the future, so nobody expires it.
 const ELSEWHERE: &str = "
     WITH elsewhere AS (
         INSERT INTO tailnet_private.coordinators
@@ -35,46 +35,39 @@ async fn b12_hub_with_ten_thousand_tunnels(stack: &Stack) -> Result<()> {
     }
     let (ids, nodes): (Vec<_>, Vec<_>) = elsewhere.iter().map(|agent| (agent.id, agent.node(1).to_string())).unzip();
     stack.operator.sql.execute(ELSEWHERE, &[&ids, &nodes]).await?;
-    let mut hub = stack.left().connect(&stack.create(Role::Hub).await?).await?;
-    let hub_node = hub.announce(1).await?;
+    let mut hub = stack.connect_left(Role::Hub).await?;
+    hub.announce(1).await?;
     for agent in &agents {
-        hub.send(Request::add_tunnel(agent.id)).await?;
+        hub.open_tunnel(agent.id).await?;
     }
     expect_all(&hub, &agents).await;
     for agent in &connected {
-        agent.expect_node(hub.id(), &hub_node).await;
+        agent.expect_node_of(&hub).await;
     }
-    assert_eq!(count_tunnels(stack, hub.id()).await?, AGENTS);
-    let mut tap = LogTap::open(stack, &stack.proxies().iter().collect::<Vec<_>>()).await?;
+    let tunnels = "SELECT count(*) FROM tailnet_private.tunnels WHERE src = $1";
+    assert_eq!(stack.operator.value::<i64>(tunnels, &[&hub.id()]).await?, AGENTS);
+    let mut tap = LogTap::open(stack).await?;
 
     let agent = connected.last_mut().context("some are connected")?;
-    let agent_node = agent.announce(2).await?;
-    hub.expect_node(agent.id(), &agent_node).await;
+    agent.announce_to(2, &[&hub]).await?;
     assert_one_event(&tap.take().await?, agent.id());
 
-    // Fifty sockets hear of it, their proxy once.
-    let hub_node = hub.announce(2).await?;
-    for agent in &connected {
-        agent.expect_node(hub.id(), &hub_node).await;
-    }
+    // Postgres tells the proxy once, and the proxy tells fifty websockets.
+    hub.announce_to(2, &connected.iter().collect::<Vec<_>>()).await?;
     assert_one_event(&tap.take().await?, hub.id());
     assert_quiet(&hub, &connected);
 
     // It comes back, and sees them all at once: more than fits into one page of a view, or into one frame.
     let identity = hub.identity().clone();
     let agent = connected.last_mut().context("some are connected")?;
-    agent.announce(1).await?;
-    hub.expect_node(agent.id(), &agent.identity().node(1)).await;
+    agent.announce_to(1, &[&hub]).await?;
     hub.cut().await?;
     for agent in &connected {
         agent.expect_lost(identity.id).await;
     }
     let mut hub = stack.left().connect(&identity).await?;
     expect_all(&hub, &agents).await;
-    hub.announce(3).await?;
-    for agent in &connected {
-        agent.expect_node(identity.id, &identity.node(3)).await;
-    }
+    hub.announce_to(3, &connected.iter().collect::<Vec<_>>()).await?;
     assert_quiet(&hub, &connected);
     Ok(())
 }
@@ -99,12 +92,6 @@ async fn create_agents(stack: &Stack) -> Result<Vec<TestIdentity>> {
     Ok(rows.iter().map(agent).collect())
 }
 
-async fn count_tunnels(stack: &Stack, src: Uuid) -> Result<i64> {
-    let row =
-        stack.operator.sql.query_one("SELECT count(*) FROM tailnet_private.tunnels WHERE src = $1", &[&src]).await?;
-    Ok(row.get(0))
-}
-
 /// All coordinators together were told one thing, in one payload.
 fn assert_one_event(heard: &[Heard], id: Uuid) {
     assert_eq!(heard.iter().map(|heard| heard.payloads).sum::<usize>(), 1, "{heard:?}");
@@ -112,7 +99,7 @@ fn assert_one_event(heard: &[Heard], id: Uuid) {
     assert!(matches!(events[..], [Event::Changed { id: changed, .. }] if *changed == id), "{events:?}");
 }
 
-/// No marker here: it would be another hub with as many tunnels. Each has heard the hub's last node, which is newest.
+/// A marker would be another hub with as many tunnels. Instead, every agent has heard the hub's last node.
 fn assert_quiet(hub: &TestPeer, connected: &[TestPeer]) {
     hub.assert_nothing_else();
     connected.iter().for_each(TestPeer::assert_nothing_else);

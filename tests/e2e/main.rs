@@ -2,15 +2,24 @@
 //!
 //! `bNN_…` is behaviour NN of `docs/protocol.md`. Those about two peers run twice: with both on one proxy, and on two.
 
+/// Makes a test of each function, in a module that names what it runs on.
+macro_rules! tests_on {
+    ($($name:ident: $setup:expr => $($test:ident),+ $(,)?;)+) => {$(
+        mod $name {
+            #[allow(unused_imports, reason = "what the setup is made of")]
+            use super::*;
+
+            $(#[tokio::test] async fn $test() { tailnet_harness::run_with($setup, super::$test).await; })+
+        }
+    )+};
+}
+
 /// Makes a test of each function, on one proxy and on two.
 macro_rules! on_one_proxy_and_on_two {
-    ($($test:ident),+ $(,)?) => { on_one_proxy_and_on_two! { with &[]; $($test),+ } };
-    (with $options:expr; $($test:ident),+ $(,)?) => {
-        mod one_proxy {
-            $(#[tokio::test] async fn $test() { crate::run_with_options(1, $options, super::$test).await; })+
-        }
-        mod two_proxies {
-            $(#[tokio::test] async fn $test() { crate::run_with_options(2, $options, super::$test).await; })+
+    ($($test:ident),+ $(,)?) => {
+        tests_on! {
+            one_proxy: tailnet_harness::stack::Setup::of(1) => $($test),+;
+            two_proxies: tailnet_harness::stack::Setup::of(2) => $($test),+;
         }
     };
 }
@@ -19,6 +28,7 @@ mod agents;
 mod authorisation;
 mod authorities;
 mod bindings;
+mod connection_events;
 mod coordinators;
 mod cost;
 mod frames;
@@ -38,14 +48,3 @@ mod slow_readers;
 mod tokens;
 mod traces;
 mod tunnels;
-
-use tailnet_harness::{Stack, proxy::ProxyOption, run_with, stack::Setup};
-
-/// Runs a test on so many proxies that have these options.
-async fn run_with_options(
-    proxies: usize,
-    options: &[ProxyOption<'_>],
-    test: impl AsyncFnOnce(&Stack) -> anyhow::Result<()>,
-) {
-    run_with(Setup { proxies, options, ..Setup::default() }, test).await;
-}

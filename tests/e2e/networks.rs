@@ -1,4 +1,4 @@
-//! Networks: nobody learns anything of another one.
+//! Networks: no peer learns anything of another network.
 
 use anyhow::Result;
 use tailnet_harness::{Marker, Stack, stack::NETWORK};
@@ -19,8 +19,7 @@ async fn b43_peers_of_another_network_do_not_exist(stack: &Stack) -> Result<()> 
     }
     let marker = Marker::new(&stack.operator, AWAY, stack.left()).await?;
     let mut away = stack.right().connect(&stack.operator.create_peer(AWAY, Role::Agent).await?).await?;
-    away.announce(1).await?;
-    stack.operator.until_bound(away.id(), &away.identity().node(1)).await?;
+    stack.bind(&mut away, 1).await?;
 
     for role in [Role::Client, Role::Hub] {
         let identity = stack.create(role).await?;
@@ -33,12 +32,10 @@ async fn b43_peers_of_another_network_do_not_exist(stack: &Stack) -> Result<()> 
     let known = answer(stack, &identity, away.id(), ready).await?;
     assert_eq!(known, answer(stack, &identity, Uuid::new_v4(), ready).await?, "the same as for no peer");
 
-    let away_id = away.id();
-    let tunnels = "SELECT count(*) FROM tailnet.tunnels WHERE dst_id = $1 AND src_id <> $2";
     marker.pass(&[&away]).await?;
     away.assert_nothing_else();
-    let tunnels: i64 = stack.operator.sql.query_one(tunnels, &[&away_id, &marker.id()]).await?.get(0);
-    assert_eq!(tunnels, 0);
+    let tunnels = "SELECT count(*) FROM tailnet.tunnels WHERE dst_id = $1 AND src_id <> $2";
+    assert_eq!(stack.operator.value::<i64>(tunnels, &[&away.id(), &marker.id()]).await?, 0);
     Ok(())
 }
 

@@ -2,10 +2,17 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tailnet_harness::{Stack, run};
+use tailnet_harness::{Stack, stack::Setup};
 use tailnet_tools::cluster;
 use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
+
+tests_on! {
+    one_proxy: Setup::of(1) =>
+        roles_proxy_calls_its_functions_and_touches_no_relation,
+        roles_reader_reads_the_views_and_calls_the_lookups,
+        roles_nobody_else_may_do_anything;
+}
 
 /// All that a proxy calls.
 const PROXY_FUNCTIONS: [&str; 16] = [
@@ -29,146 +36,72 @@ const PROXY_FUNCTIONS: [&str; 16] = [
 
 const READER_FUNCTIONS: [&str; 2] = ["tunnel_peer_bindings", "tunnel_peer_ids"];
 
-/// A relation of the extension.
-struct Relation {
-    name: String,
-    is_view: bool,
-    is_sequence: bool,
-    column: Option<String>,
-}
+/// Each relation of the extension, whether it is a view, and every way to write to it for which Postgres checks rights. A
+/// view over several tables takes no writes from anyone.
+const RELATIONS: &str = "
+    SELECT name, relkind = 'v', CASE relkind
+        WHEN 'v' THEN '{}'
+        WHEN 'S' THEN ARRAY[format('SELECT nextval(%L)', name), format('SELECT setval(%L, 1)', name)]
+        ELSE ARRAY[format('INSERT INTO %s DEFAULT VALUES', name), format('UPDATE %s SET %I = %2$I', name, attname),
+                   format('DELETE FROM %s', name), format('TRUNCATE %s', name)]
+    END
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1, LATERAL (SELECT c.oid::regclass::text name) n
+    WHERE c.relnamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
+      AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')";
 
-#[tokio::test]
-async fn roles_proxy_touches_no_relation() {
-    run(1, async |stack: &Stack| {
-        let login = &stack.database().logins()[0];
-        let proxy = cluster::connect(&stack.database().as_proxy(login)).await?;
-        for relation in relations(stack).await? {
-            for statement in relation.statements() {
-                assert_refused(&proxy, &statement).await?;
-            }
-            if relation.is_view {
-                // A view over several tables takes no writes from anyone, so the right itself is looked at.
-                assert!(!may_write(stack, &login.role, &relation.name).await?, "{}", relation.name);
-            }
-        }
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn roles_proxy_calls_the_functions_of_a_proxy_only() {
-    run(1, async |stack: &Stack| {
-        let login = &stack.database().logins()[0];
-        assert_eq!(callable(stack, &login.role).await?, PROXY_FUNCTIONS);
-        let proxy = cluster::connect(&stack.database().as_proxy(login)).await?;
-        for call in ["create_network('mine')", "revoke_peer(gen_random_uuid())", "tunnel_peer_ids('{}')"] {
-            assert_refused(&proxy, &format!("SELECT tailnet.{call}")).await?;
-        }
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn roles_reader_reads_the_views_and_calls_the_lookups() {
-    run(1, async |stack: &Stack| {
-        let pair = stack.pair().await?;
-        let reader = as_reader(stack).await?;
-        for relation in relations(stack).await? {
-            let statements = relation.statements();
-            let (select, writes) = statements.split_first().expect("every relation can be read somehow");
-            if relation.is_view {
-                reader.batch_execute(select).await?;
-                assert!(!may_write(stack, "tailnet_reader", &relation.name).await?, "{}", relation.name);
-            } else {
-                assert_refused(&reader, select).await?;
-            }
-            for statement in writes {
-                assert_refused(&reader, statement).await?;
-            }
-        }
-        let ids = vec![pair.client.id()];
-        let found = reader.query("SELECT tunnel_peer_id FROM tailnet.tunnel_peer_ids($1)", &[&ids]).await?;
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].get::<_, Uuid>(0), pair.agent.id());
-        let sql = "SELECT tunnel_peer_id, status, node FROM tailnet.tunnel_peer_bindings($1)";
-        let found = reader.query(sql, &[&ids]).await?;
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].get::<_, Uuid>(0), pair.agent.id());
-        assert_eq!(found[0].get::<_, String>(1), "ok");
-        assert_eq!(found[0].get::<_, Value>(2), pair.agent.identity().node(1));
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn roles_reader_calls_the_lookups_only() {
-    run(1, async |stack: &Stack| {
-        let reader = as_reader(stack).await?;
-        assert_eq!(callable(stack, "tailnet_reader").await?, READER_FUNCTIONS);
-        for call in ["authenticate('{}')", "create_network('mine')", "register_coordinator(gen_random_uuid(), 'x')"] {
-            assert_refused(&reader, &format!("SELECT tailnet.{call}")).await?;
-        }
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn roles_nobody_else_may_do_anything() {
-    run(1, async |stack: &Stack| {
-        assert_eq!(callable(stack, "pg_monitor").await?, [""; 0], "PUBLIC may call nothing");
-        Ok(())
-    })
-    .await;
-}
-
-/// A session that may do what `tailnet_reader` may. `SET ROLE` gives up the rights of the superuser.
-async fn as_reader(stack: &Stack) -> Result<Client> {
-    let client = stack.database().connect().await?;
-    client.batch_execute("SET ROLE tailnet_reader").await?;
-    Ok(client)
-}
-
-async fn relations(stack: &Stack) -> Result<Vec<Relation>> {
-    let sql = "SELECT c.oid::regclass::text, c.relkind = 'v', c.relkind = 'S',
-                      (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1)
-               FROM pg_class c
-               WHERE c.relnamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
-                 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')";
-    let rows = stack.operator.sql.query(sql, &[]).await?;
-    ensure!(rows.len() > 10, "expected all relations of the extension, found {}", rows.len());
-    let relation = |row: &tokio_postgres::Row| Relation {
-        name: row.get(0),
-        is_view: row.get(1),
-        is_sequence: row.get(2),
-        column: row.get(3),
-    };
-    Ok(rows.iter().map(relation).collect())
-}
-
-impl Relation {
-    /// Reading it first, then every way to write to it that Postgres checks rights for.
-    fn statements(&self) -> Vec<String> {
-        let Self { name, column, .. } = self;
-        let select = format!("SELECT * FROM {name}");
-        if self.is_sequence {
-            return vec![select, format!("SELECT nextval('{name}')"), format!("SELECT setval('{name}', 1)")];
-        }
-        if self.is_view {
-            return vec![select];
-        }
-        let column = column.as_deref().unwrap_or_default();
-        vec![
-            select,
-            format!("INSERT INTO {name} DEFAULT VALUES"),
-            format!("UPDATE {name} SET {column} = {column}"),
-            format!("DELETE FROM {name}"),
-            format!("TRUNCATE {name}"),
-        ]
+async fn roles_proxy_calls_its_functions_and_touches_no_relation(stack: &Stack) -> Result<()> {
+    let login = &stack.database().logins()[0];
+    let proxy = cluster::connect(&stack.database().as_proxy(login)).await?;
+    assert_eq!(callable(stack, &login.role).await?, PROXY_FUNCTIONS);
+    for call in ["create_network('mine')", "revoke_peer(gen_random_uuid())", "tunnel_peer_ids('{}')"] {
+        assert_refused(&proxy, &format!("SELECT tailnet.{call}")).await?;
     }
+    assert_rights(stack, &proxy, &login.role, false).await
+}
+
+async fn roles_reader_reads_the_views_and_calls_the_lookups(stack: &Stack) -> Result<()> {
+    let pair = stack.pair().await?;
+    // SET ROLE gives up the rights of the superuser.
+    let reader = stack.database().connect().await?;
+    reader.batch_execute("SET ROLE tailnet_reader").await?;
+    assert_eq!(callable(stack, "tailnet_reader").await?, READER_FUNCTIONS);
+    for call in ["authenticate('{}')", "create_network('mine')", "register_coordinator(gen_random_uuid(), 'x')"] {
+        assert_refused(&reader, &format!("SELECT tailnet.{call}")).await?;
+    }
+    assert_rights(stack, &reader, "tailnet_reader", true).await?;
+    let ids = vec![pair.client.id()];
+    let found = reader.query_one("SELECT tunnel_peer_id FROM tailnet.tunnel_peer_ids($1)", &[&ids]).await?;
+    assert_eq!(found.get::<_, Uuid>(0), pair.agent.id());
+    let sql = "SELECT tunnel_peer_id, status, node FROM tailnet.tunnel_peer_bindings($1)";
+    let found = reader.query_one(sql, &[&ids]).await?;
+    assert_eq!((found.get::<_, Uuid>(0), found.get::<_, &str>(1)), (pair.agent.id(), "ok"));
+    assert_eq!(found.get::<_, Value>(2), pair.agent.identity().node(1));
+    Ok(())
+}
+
+async fn roles_nobody_else_may_do_anything(stack: &Stack) -> Result<()> {
+    assert_eq!(callable(stack, "pg_monitor").await?, [""; 0], "PUBLIC may call nothing");
+    Ok(())
+}
+
+/// A role may read no relation, or views only, and write to none.
+async fn assert_rights(stack: &Stack, client: &Client, role: &str, reads_views: bool) -> Result<()> {
+    let relations = stack.operator.sql.query(RELATIONS, &[]).await?;
+    ensure!(relations.len() > 10, "expected all relations of the extension, found {}", relations.len());
+    for relation in relations {
+        let (name, is_view): (&str, bool) = (relation.get(0), relation.get(1));
+        let select = format!("SELECT * FROM {name}");
+        if is_view && reads_views {
+            client.batch_execute(&select).await?;
+        } else {
+            assert_refused(client, &select).await?;
+        }
+        assert!(!is_view || !may_write(stack, role, name).await?, "{name}");
+        for write in relation.get::<_, Vec<String>>(2) {
+            assert_refused(client, &write).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn assert_refused(client: &Client, statement: &str) -> Result<()> {
@@ -182,7 +115,7 @@ async fn assert_refused(client: &Client, statement: &str) -> Result<()> {
 async fn may_write(stack: &Stack, role: &str, relation: &str) -> Result<bool> {
     let sql =
         "SELECT bool_or(has_table_privilege($1, $2::text, w)) FROM unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) w";
-    Ok(stack.operator.sql.query_one(sql, &[&role, &relation]).await?.get(0))
+    stack.operator.value(sql, &[&role, &relation]).await
 }
 
 /// The functions of the extension that a role may call.

@@ -1,7 +1,10 @@
-//! Sessions: one peer, one websocket that counts.
+//! Sessions: a peer has one session, that of its newest websocket.
 
 use anyhow::Result;
-use tailnet_harness::{Stack, run, stack::Pair};
+use tailnet_harness::{
+    Stack,
+    stack::{Pair, Setup},
+};
 use tailnet_tools::{
     message::Request,
     websocket::{ConnectError, Credentials},
@@ -15,6 +18,10 @@ on_one_proxy_and_on_two! {
     b22_revoked_identity,
 }
 
+tests_on! {
+    on_two_proxies: Setup::of(2) => b21_late_frames_through_a_stalled_proxy;
+}
+
 async fn b20_newer_session_supersedes_the_older(stack: &Stack) -> Result<()> {
     let Pair { client, agent: mut old } = stack.pair().await?;
     let identity = old.identity().clone();
@@ -22,11 +29,10 @@ async fn b20_newer_session_supersedes_the_older(stack: &Stack) -> Result<()> {
     for (version, proxy) in (2..).zip([stack.right(), stack.left(), stack.right()]) {
         let mut new = proxy.connect(&identity).await?;
         assert_eq!(old.expect_close(4001).await, "superseded");
-        new.expect_node(client.id(), &client.identity().node(1)).await;
+        new.expect_node_of(&client).await;
         // The binding of the old session stands until the new one announces its own.
         stack.assert_nothing_else(&[&client, &new]).await?;
-        let node = new.announce(version).await?;
-        client.expect_node(identity.id, &node).await;
+        new.announce_to(version, &[&client]).await?;
         old = new;
     }
     stack.assert_nothing_else(&[&client, &old]).await
@@ -37,11 +43,8 @@ async fn b21_late_writes_of_an_old_session(stack: &Stack) -> Result<()> {
     let Pair { client, agent: old } = stack.pair().await?;
     let identity = old.identity().clone();
     let (registration, session) = session(stack, identity.id).await?;
-    let mut agent = stack.left().connect(&identity).await?;
+    let agent = stack.left().reconnect(&identity, 2, &client).await?;
     old.expect_close(4001).await;
-    agent.expect_node(client.id(), &client.identity().node(1)).await;
-    let node = agent.announce(2).await?;
-    client.expect_node(identity.id, &node).await;
 
     let (peers, sessions, nodes) = (vec![identity.id], vec![session], vec![identity.node(99).to_string()]);
     let calls: [(&str, &[&(dyn ToSql + Sync)]); 5] = [
@@ -55,32 +58,24 @@ async fn b21_late_writes_of_an_old_session(stack: &Stack) -> Result<()> {
         let had_effect: i32 = stack.operator.sql.query_one(sql, arguments).await?.get(0);
         assert_eq!(had_effect, 0, "{sql}");
     }
-    assert_eq!(stack.operator.binding(identity.id).await?, Some(("ok".to_owned(), node)));
+    assert_eq!(stack.operator.binding(identity.id).await?, Some(("ok".to_owned(), identity.node(2))));
     assert!(stack.operator.has_tunnel(client.id(), identity.id).await?);
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-#[tokio::test]
-async fn b21_late_frames_through_a_stalled_proxy() {
-    run(2, late_frames_through_a_stalled_proxy).await;
-}
-
-/// The same with a real proxy that wakes up with the old session's frames in its socket.
-async fn late_frames_through_a_stalled_proxy(stack: &Stack) -> Result<()> {
+/// A real proxy stalls with frames of the old session in its socket, and reads them later.
+async fn b21_late_frames_through_a_stalled_proxy(stack: &Stack) -> Result<()> {
     let Pair { client, agent: mut old } = stack.pair().await?;
     let identity = old.identity().clone();
-    let stalled = stack.right().stall().await?;
+    stack.right().stall().await?;
     old.announce(99).await?;
     old.send(Request::disconnect()).await?;
-    let mut agent = stack.left().connect(&identity).await?;
-    agent.expect_node(client.id(), &client.identity().node(1)).await;
-    let node = agent.announce(2).await?;
-    client.expect_node(identity.id, &node).await;
+    let agent = stack.left().reconnect(&identity, 2, &client).await?;
 
-    stalled.go_on().await?;
+    stack.right().go_on().await?;
     old.expect_end().await;
     stack.assert_nothing_else(&[&client, &agent]).await?;
-    assert_eq!(stack.operator.binding(identity.id).await?, Some(("ok".to_owned(), node)));
+    assert_eq!(stack.operator.binding(identity.id).await?, Some(("ok".to_owned(), identity.node(2))));
     Ok(())
 }
 
@@ -101,7 +96,7 @@ async fn b22_revoked_identity(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// The registration and the number of a peer's live session: what a proxy names it by.
+/// The registration and the number by which a proxy names the live session of a peer.
 async fn session(stack: &Stack, peer: Uuid) -> Result<(Uuid, i64)> {
     let sql = "SELECT c.registration, p.session
                FROM tailnet_private.peers p

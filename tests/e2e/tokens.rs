@@ -1,81 +1,74 @@
-//! Tokens: who is let in, and how it may show who it is.
+//! Tokens: which peers may connect, and how they send their token.
 
-use tailnet_harness::{Stack, run};
+use anyhow::Result;
+use tailnet_harness::{Stack, stack::Setup};
 use tailnet_tools::websocket::{ConnectError, Credentials};
 use tailnet_wire::Role;
 
-#[tokio::test]
-async fn token_absent_wrong_revoked_or_rotated_is_refused() {
-    run(1, async |stack: &Stack| {
-        let good = stack.create(Role::Client).await?.token;
-        let revoked = stack.create(Role::Client).await?;
-        stack.operator.revoke_peer(revoked.id).await?;
-        let rotated = stack.create(Role::Client).await?;
-        let fresh = stack.operator.sql.query_one("SELECT tailnet.rotate_token($1)", &[&rotated.id]).await?;
-
-        let absent = Credentials { bearer: None, ..Credentials::header("") };
-        for credentials in [
-            absent,
-            Credentials::header(""),
-            Credentials::header("nonsense"),
-            Credentials::header(&good[..good.len() - 1]),
-            Credentials::header(&good.to_uppercase()),
-            Credentials::header(&revoked.token),
-            Credentials::header(&rotated.token),
-            Credentials::subprotocol("nonsense"),
-            Credentials::subprotocol(&revoked.token),
-        ] {
-            assert_status(stack, &credentials, 401).await;
-        }
-        for token in [good.as_str(), fresh.get(0)] {
-            stack.left().try_connect(&Credentials::header(token)).await?;
-        }
-        Ok(())
-    })
-    .await;
+tests_on! {
+    one_proxy: Setup::of(1) =>
+        token_absent_wrong_revoked_or_rotated_is_refused,
+        token_as_a_subprotocol_is_accepted,
+        token_does_not_replace_the_subprotocol,
+        token_is_in_no_log;
 }
 
-#[tokio::test]
-async fn token_as_a_subprotocol_is_accepted() {
-    run(1, async |stack: &Stack| {
-        let peer = stack.create(Role::Client).await?;
-        // That the answer selects the protocol and not the token is checked in there.
-        stack.left().try_connect(&Credentials::subprotocol(&peer.token)).await?;
-        let mut reversed = Credentials::subprotocol(&peer.token);
-        reversed.subprotocols.reverse();
-        stack.left().try_connect(&reversed).await?;
-        Ok(())
-    })
-    .await;
+async fn token_absent_wrong_revoked_or_rotated_is_refused(stack: &Stack) -> Result<()> {
+    let good = stack.create(Role::Client).await?.token;
+    let revoked = stack.create(Role::Client).await?;
+    stack.operator.revoke_peer(revoked.id).await?;
+    let rotated = stack.create(Role::Client).await?;
+    let fresh: String = stack.operator.value("SELECT tailnet.rotate_token($1)", &[&rotated.id]).await?;
+
+    let absent = Credentials { bearer: None, ..Credentials::header("") };
+    for credentials in [
+        absent,
+        Credentials::header(""),
+        Credentials::header("nonsense"),
+        Credentials::header(&good[..good.len() - 1]),
+        Credentials::header(&good.to_uppercase()),
+        Credentials::header(&revoked.token),
+        Credentials::header(&rotated.token),
+        Credentials::subprotocol("nonsense"),
+        Credentials::subprotocol(&revoked.token),
+    ] {
+        assert_status(stack, &credentials, 401).await;
+    }
+    for token in [&good, &fresh] {
+        stack.left().try_connect(&Credentials::header(token)).await?;
+    }
+    Ok(())
 }
 
-#[tokio::test]
-async fn token_does_not_replace_the_subprotocol() {
-    run(1, async |stack: &Stack| {
-        let token = stack.create(Role::Client).await?.token;
-        for subprotocols in [vec![], vec!["tailnet.v2.json".to_owned()], vec![format!("bearer.{token}")]] {
-            let credentials = Credentials { subprotocols, ..Credentials::header(&token) };
-            assert_status(stack, &credentials, 400).await;
-        }
-        let bearer = format!("Bearer {token}");
-        let (status, _) = stack.left().get("/v1/coordinate", &[("Authorization", &bearer)]).await?;
-        assert_eq!(status, 400, "no websocket was asked for");
-        Ok(())
-    })
-    .await;
+async fn token_as_a_subprotocol_is_accepted(stack: &Stack) -> Result<()> {
+    let peer = stack.create(Role::Client).await?;
+    // That the answer selects the protocol and not the token is checked in there.
+    stack.left().try_connect(&Credentials::subprotocol(&peer.token)).await?;
+    let mut reversed = Credentials::subprotocol(&peer.token);
+    reversed.subprotocols.reverse();
+    stack.left().try_connect(&reversed).await?;
+    Ok(())
 }
 
-#[tokio::test]
-async fn token_is_in_no_log() {
-    run(1, async |stack: &Stack| {
-        let peer = stack.create(Role::Client).await?;
-        stack.left().try_connect(&Credentials::header(&peer.token)).await?;
-        assert_status(stack, &Credentials::header("secret-but-wrong"), 401).await;
-        let log = stack.left().log();
-        assert!(!log.contains(&peer.token) && !log.contains("secret-but-wrong"), "{log}");
-        Ok(())
-    })
-    .await;
+async fn token_does_not_replace_the_subprotocol(stack: &Stack) -> Result<()> {
+    let token = stack.create(Role::Client).await?.token;
+    for subprotocols in [vec![], vec!["tailnet.v2.json".to_owned()], vec![format!("bearer.{token}")]] {
+        let credentials = Credentials { subprotocols, ..Credentials::header(&token) };
+        assert_status(stack, &credentials, 400).await;
+    }
+    let bearer = format!("Bearer {token}");
+    let (status, _) = stack.left().get("/v1/coordinate", &[("Authorization", &bearer)]).await?;
+    assert_eq!(status, 400, "no websocket was asked for");
+    Ok(())
+}
+
+async fn token_is_in_no_log(stack: &Stack) -> Result<()> {
+    let peer = stack.create(Role::Client).await?;
+    stack.left().try_connect(&Credentials::header(&peer.token)).await?;
+    assert_status(stack, &Credentials::header("secret-but-wrong"), 401).await;
+    let log = stack.left().log();
+    assert!(!log.contains(&peer.token) && !log.contains("secret-but-wrong"), "{log}");
+    Ok(())
 }
 
 async fn assert_status(stack: &Stack, credentials: &Credentials, expected: u16) {

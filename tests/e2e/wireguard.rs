@@ -1,4 +1,4 @@
-//! Two real WireGuard endpoints over the loopback interface, without a coordinator: what `tailnet-peer` is made of.
+//! The parts of `tailnet-peer`: real WireGuard endpoints over the loopback interface, without a coordinator.
 
 use std::{net::Ipv6Addr, time::Duration};
 

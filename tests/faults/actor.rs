@@ -14,19 +14,19 @@ use tailnet_wire::Role;
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
-/// Between two actions.
+/// The pause between two actions, in milliseconds.
 const PACE: std::ops::Range<u64> = 100..1500;
 
-/// How long a peer that works tries to connect before it looks whether it is still to work.
+/// How long a peer tries to connect before it looks again whether it shall work or rest.
 const TRY: Duration = Duration::from_secs(1);
 
-/// A peer, and what decides what it does next.
+/// A peer that works at random.
 #[derive(Debug)]
 pub struct Actor {
     peer: LightPeer,
     id: Uuid,
     role: Role,
-    /// To whom it opens tunnels.
+    /// The peers to which it opens tunnels.
     targets: Vec<Uuid>,
     version: u64,
     rng: StdRng,
@@ -35,7 +35,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Works when `work` says so, on any of the proxies.
+    /// It works while `work` is true, on any of the proxies.
     pub fn new(
         peer: LightPeer,
         targets: Vec<Uuid>,
@@ -50,7 +50,7 @@ impl Actor {
         Self { peer, id, role, targets, version: 0, rng, work, doors }
     }
 
-    /// Works and rests until nobody is there to tell. `working` counts those that do not rest.
+    /// Works and rests until `work` has no sender any more. `working` counts the peers that work.
     pub async fn run(mut self, working: Arc<AtomicUsize>) {
         let mut works = false;
         let watched = Arc::clone(self.peer.watched());
@@ -86,7 +86,7 @@ impl Actor {
         }
     }
 
-    /// Whether its websocket was taken from it.
+    /// Whether it lost its websocket and wants another.
     fn is_missing(&self) -> bool {
         let account = self.peer.account();
         account.wants_socket && account.proxy.is_none()
@@ -141,7 +141,7 @@ impl Actor {
         }
     }
 
-    /// A new node, or seldom the one that it announced before.
+    /// Announces a new node, or seldom the last one again.
     async fn announce(&mut self) {
         if self.version == 0 || self.rng.random_bool(0.9) {
             self.version += 1;
@@ -166,7 +166,7 @@ impl Actor {
         self.peer.ready(&known).await;
     }
 
-    /// What was sent last may be read after the websocket has ended.
+    /// The proxy may read its last requests after the websocket has ended.
     async fn vanish_after_a_word(&mut self) {
         self.announce().await;
         if let Some(dst) = self.targets.choose(&mut self.rng).copied() {

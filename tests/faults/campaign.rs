@@ -4,31 +4,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
+use indicatif::{ProgressBar, ProgressStyle};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tailnet_tools::checking::Oracle;
 use tokio::time::sleep;
 
 use crate::{
-    Options,
     effects::Effects,
     fault::{Deck, Kind},
     fleet::Fleet,
     inject,
     leaks::Bounds,
-    progress::Progress,
+    options::Options,
     tally::Tally,
     verdict,
     world::World,
 };
 
-/// Lines of each proxy's log that are shown when a round has failed.
+/// How many lines of each proxy's log are shown when a round has failed.
 const LOG_LINES: usize = 60;
 
-/// How long the fleet works before the first fault, and before each other one, in milliseconds.
+/// How long the fleet works before the first fault, and before each later one in milliseconds.
 const WARM_UP: Duration = Duration::from_secs(3);
 const BEFORE: std::ops::Range<u64> = 500..2000;
 
-/// One run of the harness.
 #[derive(Debug)]
 pub struct Campaign {
     options: Options,
@@ -36,11 +35,10 @@ pub struct Campaign {
     fleet: Fleet,
     bounds: Bounds,
     tally: Tally,
-    progress: Progress,
+    progress: ProgressBar,
     rng: StdRng,
 }
 
-/// What a round took.
 struct Round {
     converged: Duration,
     words: usize,
@@ -48,21 +46,18 @@ struct Round {
 
 impl Campaign {
     /// Runs all rounds, or up to the first that fails.
-    ///
-    /// # Errors
-    /// When a round fails, with the command that runs it again; all that is known of it has been printed.
     pub async fn run(options: Options) -> Result<()> {
         let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let again = options.command(seed);
-        let progress = Progress::new(options.rounds);
-        progress.line(&format!("seed {seed}, {} rounds, {} peers: {again}", options.rounds, options.peers));
+        let progress = bar(options.rounds);
+        progress.suspend(|| eprintln!("seed {seed}, {} rounds, {} peers: {again}", options.rounds, options.peers));
         let mut rng = StdRng::seed_from_u64(seed);
         let world = World::start(&options.cluster_prefix).await?;
         let fleet = Fleet::create(&world, options.peers as usize, &mut rng).await?;
         let (bounds, tally) = (Bounds::default(), Tally::default());
         let mut campaign = Self { options, world, fleet, bounds, tally, progress, rng };
         let done = campaign.rounds().await;
-        campaign.progress.finish();
+        campaign.progress.finish_and_clear();
         let Self { world, fleet, tally, .. } = campaign;
         if let Err(error) = done {
             eprintln!("{}\n{error:?}\n\nrun it again: {again}", world.logs(LOG_LINES).await);
@@ -77,25 +72,26 @@ impl Campaign {
 
     async fn rounds(&mut self) -> Result<()> {
         let mut deck = Deck::new(self.options.kinds());
-        self.progress.now("peers connect");
+        self.progress.set_message("peers connect");
         self.fleet.work();
         sleep(WARM_UP).await;
         self.settle(&Effects::default(), Instant::now()).await.context("before the first fault")?;
         for number in 1..=self.options.rounds {
             let kinds = deck.deal(&mut self.rng);
             let (name, begun) = (names(&kinds), Instant::now());
-            self.progress.now(&name);
+            self.progress.set_message(name.clone());
             let round = self.round(&kinds).await;
             let Round { converged, words } = round.with_context(|| format!("round {number} ({name}) failed"))?;
             self.tally.add(&kinds, converged, words);
-            self.progress.step();
-            self.progress.line(&format!(
+            self.progress.inc(1);
+            let line = format!(
                 "round {number}/{}: {name}, right again after {:.2} s ({} peers connected, {words} views compared, {:.1} s)",
                 self.options.rounds,
                 converged.as_secs_f64(),
                 self.fleet.totals().connected,
                 begun.elapsed().as_secs_f64(),
-            ));
+            );
+            self.progress.suspend(|| eprintln!("{line}"));
         }
         Ok(())
     }
@@ -119,7 +115,7 @@ impl Campaign {
     /// Lets the fleet rest, and looks at everything.
     async fn settle(&mut self, effects: &Effects, healed: Instant) -> Result<Round> {
         let Self { world, fleet, options, .. } = self;
-        self.progress.now("peers come to rest");
+        self.progress.set_message("peers come to rest");
         fleet.rest(options.converge_deadline).await?;
         if effects.emptied {
             fleet.peers.iter().for_each(|peer| peer.account().tables_were_emptied());
@@ -140,4 +136,12 @@ impl Campaign {
 
 fn names(kinds: &[Kind]) -> String {
     kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+/// How many rounds are done. Only a terminal shows it.
+fn bar(rounds: u32) -> ProgressBar {
+    let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}");
+    let bar = ProgressBar::new(rounds.into()).with_style(style.expect("the template is well-formed"));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
 }

@@ -1,47 +1,42 @@
-//! What the faults of a round explain, and nothing beyond that.
+//! What the faults of a round explain.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-/// The marks that faults leave, by the names of proxies.
+/// How a fault hits a proxy. Its sessions may be lost in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hit {
+    /// It was out of touch with Postgres for longer than an expiry.
+    Expired,
+    /// Its websockets end without a close frame.
+    Killed,
+    /// It was asked to end: its websockets end with 1012.
+    Drained,
+}
+
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Their sessions may have been lost: they ended, or were out of touch with Postgres for the time of an expiry.
-    pub lost: BTreeSet<String>,
-    /// Killed: their websockets end without a close frame.
-    pub killed: BTreeSet<String>,
-    /// Asked to end: their websockets end with 1012.
-    pub drained: BTreeSet<String>,
+    hits: BTreeMap<String, Hit>,
     /// The unlogged tables were emptied.
     pub emptied: bool,
 }
 
 impl Effects {
-    /// Those of two faults together.
+    pub fn hit(proxy: &str, hit: Hit) -> Self {
+        Self { hits: [(proxy.to_owned(), hit)].into(), emptied: false }
+    }
+
+    pub fn emptied() -> Self {
+        Self { emptied: true, ..Self::default() }
+    }
+
+    /// The effects of two faults together. They hit different proxies.
     pub fn and(mut self, other: Self) -> Self {
-        self.lost.extend(other.lost);
-        self.killed.extend(other.killed);
-        self.drained.extend(other.drained);
+        self.hits.extend(other.hits);
         self.emptied |= other.emptied;
         self
     }
 
-    /// A proxy was out of touch for longer than an expiry.
-    pub fn lost(proxy: &str) -> Self {
-        Self { lost: BTreeSet::from([proxy.to_owned()]), ..Self::default() }
-    }
-
-    /// A proxy was killed.
-    pub fn killed(proxy: &str) -> Self {
-        Self { killed: BTreeSet::from([proxy.to_owned()]), ..Self::lost(proxy) }
-    }
-
-    /// A proxy was asked to end.
-    pub fn drained(proxy: &str) -> Self {
-        Self { drained: BTreeSet::from([proxy.to_owned()]), ..Self::lost(proxy) }
-    }
-
-    /// The unlogged tables were emptied.
-    pub fn emptied() -> Self {
-        Self { emptied: true, ..Self::default() }
+    pub fn of(&self, proxy: &str) -> Option<Hit> {
+        self.hits.get(proxy).copied()
     }
 }

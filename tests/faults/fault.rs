@@ -16,7 +16,7 @@ pub enum Kind {
     ProxyRestart,
     /// Postgres is restarted in good order.
     PostgresFast,
-    /// Postgres is restarted without: its unlogged tables are empty then.
+    /// Postgres is stopped like a crash and started again: then its unlogged tables are empty.
     PostgresImmediate,
     /// The first process of Postgres is killed, and Postgres started again.
     PostgresKill,
@@ -30,16 +30,16 @@ pub enum Kind {
     BackendsEnd,
     /// What a proxy and Postgres send each other is kept back, for less than the time of an expiry.
     RelayStall,
-    /// The same, until the proxy has been expired.
+    /// What a proxy and Postgres send each other is kept back until the proxy has been expired.
     RelayStallLong,
     /// What a proxy and Postgres send each other is late.
     RelayDelay,
     /// A proxy cannot reach Postgres, for less than the time of an expiry.
     RelayCut,
-    /// The same, until the proxy has been expired.
+    /// A proxy cannot reach Postgres until the proxy has been expired.
     RelayCutLong,
     /// Some peers stop reading for a while.
-    DeafPeers,
+    ReadersPause,
 }
 
 /// Two faults come at once in one of so many rounds.
@@ -49,32 +49,10 @@ const TWO_IN: u32 = 4;
 const STALL_IN: u32 = 3;
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: &[Self] = &[
-        Self::ProxyKill,
-        Self::ProxyStall,
-        Self::ProxyRestart,
-        Self::PostgresFast,
-        Self::PostgresImmediate,
-        Self::PostgresKill,
-        Self::PostgresStall,
-        Self::Failover,
-        Self::ListenerEnd,
-        Self::BackendsEnd,
-        Self::RelayStall,
-        Self::RelayStallLong,
-        Self::RelayDelay,
-        Self::RelayCut,
-        Self::RelayCutLong,
-        Self::DeafPeers,
-    ];
-
     /// Whether it happens to Postgres itself.
     pub fn is_of_postgres(self) -> bool {
-        matches!(
-            self,
-            Self::PostgresFast | Self::PostgresImmediate | Self::PostgresKill | Self::PostgresStall | Self::Failover
-        )
+        use Kind::{Failover, PostgresFast, PostgresImmediate, PostgresKill, PostgresStall};
+        matches!(self, PostgresFast | PostgresImmediate | PostgresKill | PostgresStall | Failover)
     }
 
     /// Whether two faults can be injected at once. A proxy that is started while Postgres is away for long would not
@@ -141,10 +119,10 @@ mod tests {
     #[test]
     fn every_kind_is_dealt_and_the_seed_decides() {
         let deal = |seed| {
-            let (mut deck, mut rng) = (Deck::new(Kind::ALL.to_vec()), StdRng::seed_from_u64(seed));
+            let (mut deck, mut rng) = (Deck::new(Kind::value_variants().to_vec()), StdRng::seed_from_u64(seed));
             (0..20).flat_map(|_| deck.deal(&mut rng)).collect::<Vec<_>>()
         };
-        assert!(Kind::ALL.iter().all(|kind| deal(1).contains(kind)));
+        assert!(Kind::value_variants().iter().all(|kind| deal(1).contains(kind)));
         assert_eq!(deal(1), deal(1));
         assert_ne!(deal(1), deal(2));
     }

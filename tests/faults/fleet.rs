@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
-use tailnet_harness::operator::Operator;
 use tailnet_tools::{
     checking::{LightPeer, light_peer::Watched},
     identity::TestIdentity,
@@ -26,16 +25,16 @@ use uuid::Uuid;
 
 use crate::{actor::Actor, world::World};
 
-/// In the first, clients reach every agent; in the other they need grants.
+/// In the first network clients reach every agent; in the second they need grants.
 const NETWORKS: [&str; 2] = ["open", "granted"];
 
-/// Agents a client may reach where it needs grants, and peers it knows at all.
+/// To how many agents a client opens tunnels.
 const REACH: usize = 8;
 
-/// The same of a hub.
+/// To how many peers a hub opens tunnels.
 const HUB_REACH: usize = 60;
 
-/// Of ten peers, so many are agents. The others are clients, but for two hubs in each network.
+/// So many of ten peers are agents. Each network has two hubs; all others are clients.
 const AGENTS_OF_TEN: usize = 6;
 
 /// The peers, each of which works in a task of its own.
@@ -49,24 +48,18 @@ pub struct Fleet {
     actors: JoinSet<()>,
 }
 
-/// What all peers did so far.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Totals {
-    /// Requests that were sent.
     pub requests: u64,
     /// Updates that arrived, each of which was checked against the one before.
     pub updates: u64,
-    /// Peers with a websocket now.
     pub connected: usize,
 }
 
 impl Fleet {
     /// Makes so many peers, which are not connected and rest.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn create(world: &World, peers: usize, rng: &mut StdRng) -> Result<Self> {
-        let operator = Operator { sql: world.sql().await? };
+        let operator = world.operator().await?;
         let (work, works) = watch::channel(false);
         let working = Arc::new(AtomicUsize::new(0));
         let mut fleet = Self { peers: Vec::new(), by_id: HashMap::new(), work, working, actors: JoinSet::new() };
@@ -105,15 +98,11 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Lets all peers work.
     pub fn work(&self) {
         self.work.send_replace(true);
     }
 
-    /// Lets all peers rest. What they have begun they bring to an end, and who lost its websocket comes back first.
-    ///
-    /// # Errors
-    /// When one of them does not come to rest in time.
+    /// Lets all peers rest. They finish what they have begun, and a peer that lost its websocket comes back first.
     pub async fn rest(&self, deadline: Duration) -> Result<()> {
         self.work.send_replace(false);
         let resting = async {
@@ -138,12 +127,10 @@ impl Fleet {
         format!("without a websocket are {names:?}")
     }
 
-    /// A peer by its id.
     pub fn find(&self, id: Uuid) -> Option<&Arc<Watched>> {
         self.by_id.get(&id).map(|place| &self.peers[*place])
     }
 
-    /// Counts.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for peer in &self.peers {
@@ -162,7 +149,7 @@ impl Fleet {
     }
 }
 
-/// To whom a peer opens tunnels, when it does.
+/// The peers to which a peer may open tunnels.
 fn targets(of: &TestIdentity, network: &[TestIdentity], rng: &mut StdRng) -> Vec<Uuid> {
     let others = network.iter().filter(|other| other.id != of.id);
     let (may, reach): (Vec<Uuid>, usize) = match of.role {

@@ -1,6 +1,6 @@
 //! Faults, from their beginning to their end.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
@@ -8,7 +8,13 @@ use tailnet_harness::{private_cluster::Shutdown, relay::Traffic};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::{effects::Effects, fault::Kind, fleet::Fleet, slot::Slot, world::World};
+use crate::{
+    effects::{Effects, Hit},
+    fault::Kind,
+    fleet::Fleet,
+    slot::Slot,
+    world::World,
+};
 
 /// How long Postgres is stopped.
 const STALL: Duration = Duration::from_secs(30);
@@ -16,32 +22,29 @@ const STALL: Duration = Duration::from_secs(30);
 /// Three missed heartbeats take 6 s; much later something is wrong.
 const EXPIRY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Milliseconds that are surely less than the time of an expiry, together with a heartbeat that was just due.
-const SHORT: std::ops::Range<u64> = 300..2500;
+/// Milliseconds. Even after a whole interval of heartbeats, this is less than the time of an expiry.
+const SHORT: Range<u64> = 300..2500;
 
-/// Milliseconds that a fault goes on after it had its effect.
-const AFTER: std::ops::Range<u64> = 200..2500;
+/// How many milliseconds a fault goes on after it had its effect.
+const AFTER: Range<u64> = 200..2500;
 
-/// Milliseconds by which a piece is delayed, in one direction.
-const DELAY: std::ops::Range<u64> = 50..400;
+/// By how many milliseconds a piece is delayed in one direction.
+const DELAY: Range<u64> = 50..400;
 
-/// How often in a row backends are ended, at the most.
+/// Backends are ended at most so often in a row.
 const MOST_ENDS: u32 = 4;
 
-/// One in so many peers becomes deaf.
-const DEAF: u32 = 8;
+/// One in so many peers stops reading.
+const PAUSED: u32 = 8;
 
-/// The proxies that the faults of a round happen to: no two to the same.
+/// The proxies that the faults of a round hit. Each fault hits another proxy.
 pub fn victims(world: &World, rng: &mut StdRng) -> Vec<usize> {
     let mut victims: Vec<usize> = (0..world.slots.len()).collect();
     victims.shuffle(rng);
     victims
 }
 
-/// Injects a fault and heals it. Which proxy it happens to is decided by `victim`, if it happens to one.
-///
-/// # Errors
-/// When the harness cannot do it, or a proxy does not end or start as it should.
+/// Injects a fault and heals it. A fault of a proxy hits the one with the number `victim`.
 pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut rng: StdRng) -> Result<Effects> {
     let slot = &world.slots[victim];
     let rng = &mut rng;
@@ -49,29 +52,24 @@ pub async fn inject(kind: Kind, world: &World, fleet: &Fleet, victim: usize, mut
         Kind::ProxyKill => proxy_kill(world, slot, rng).await,
         Kind::ProxyStall => proxy_stall(world, slot, rng).await,
         Kind::ProxyRestart => proxy_restart(world, slot).await,
-        Kind::PostgresFast => restart(world, Shutdown::Fast).await,
-        Kind::PostgresImmediate => restart(world, Shutdown::Immediate).await,
-        Kind::PostgresKill => postgres_kill(world, rng).await,
-        Kind::PostgresStall => postgres_stall(world).await,
-        Kind::Failover => fail_over(world).await,
+        Kind::PostgresFast | Kind::PostgresImmediate | Kind::PostgresKill | Kind::PostgresStall | Kind::Failover => {
+            of_postgres(kind, world, rng).await
+        }
         Kind::ListenerEnd => end_backends(world, &format!("tailnet-proxy/{}/listener", slot.name), rng).await,
         Kind::BackendsEnd => end_backends(world, &format!("tailnet-proxy/{}/%", slot.name), rng).await,
-        Kind::RelayStall => disturb(slot, Traffic::Stalled, rng).await,
-        Kind::RelayCut => disturb(slot, Traffic::Cut, rng).await,
+        Kind::RelayStall => disturb(slot, Traffic::Stalled, SHORT, rng).await,
+        Kind::RelayCut => disturb(slot, Traffic::Cut, SHORT, rng).await,
         Kind::RelayDelay => {
-            let delay = Traffic::Delayed(Duration::from_millis(rng.random_range(DELAY)));
-            slot.set(delay);
-            sleep(Duration::from_millis(rng.random_range(3000..8000))).await;
-            slot.set(Traffic::Flows);
-            Ok(Effects::default())
+            let delay = Duration::from_millis(rng.random_range(DELAY));
+            disturb(slot, Traffic::Delayed(delay), 3000..8000, rng).await
         }
         Kind::RelayStallLong => isolate(world, slot, Traffic::Stalled, rng).await,
         Kind::RelayCutLong => isolate(world, slot, Traffic::Cut, rng).await,
-        Kind::DeafPeers => {
-            let deaf = fleet.some(DEAF, rng);
-            deaf.iter().for_each(|peer| peer.read(false));
+        Kind::ReadersPause => {
+            let readers = fleet.some(PAUSED, rng);
+            readers.iter().for_each(|peer| peer.read(false));
             sleep(Duration::from_millis(rng.random_range(1000..12_000))).await;
-            deaf.iter().for_each(|peer| peer.read(true));
+            readers.iter().for_each(|peer| peer.read(true));
             Ok(Effects::default())
         }
     };
@@ -82,27 +80,27 @@ async fn proxy_kill(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Effe
     let mut process = slot.process.lock().await;
     let coordinator = id_of(world, slot).await?;
     slot.kill(&mut process).await?;
-    world.set_door(&slot.name, None);
-    // Its successor may come before or after anybody has noticed.
+    world.show_door(slot, None);
+    // The next process may come before or after another proxy has noticed.
     if rng.random_bool(0.5) {
         until_expired(world, coordinator).await?;
     }
     come_back(world, slot, &mut process).await?;
-    Ok(Effects::killed(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Killed))
 }
 
 async fn proxy_restart(world: &World, slot: &Slot) -> Result<Effects> {
     let mut process = slot.process.lock().await;
-    // Its door stays until it has ended: peers find out by themselves that it takes nobody.
+    // Its door stays until it has ended: peers learn by trying that it accepts nobody.
     slot.terminate(&mut process).await?;
-    world.set_door(&slot.name, None);
+    world.show_door(slot, None);
     come_back(world, slot, &mut process).await?;
-    Ok(Effects::drained(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Drained))
 }
 
 async fn come_back(world: &World, slot: &Slot, process: &mut Option<tailnet_harness::Proxy>) -> Result<()> {
     slot.start_proxy(process).await?;
-    world.set_door(&slot.name, process.as_ref().map(|proxy| slot.door(proxy)));
+    world.show_door(slot, process.as_ref());
     Ok(())
 }
 
@@ -110,43 +108,40 @@ async fn proxy_stall(world: &World, slot: &Slot, rng: &mut StdRng) -> Result<Eff
     let process = slot.process.lock().await;
     let proxy = process.as_ref().context("there is no proxy to stop")?;
     let coordinator = id_of(world, slot).await?;
-    let stalled = proxy.stall().await?;
+    proxy.stall().await?;
     let expired = until_expired(world, coordinator).await;
     sleep(Duration::from_millis(rng.random_range(AFTER))).await;
-    stalled.go_on().await?;
+    proxy.go_on().await?;
     expired?;
-    Ok(Effects::lost(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Expired))
 }
 
-async fn restart(world: &World, shutdown: Shutdown) -> Result<Effects> {
-    world.postgres.lock().await.primary().restart(shutdown).await?;
-    Ok(if shutdown == Shutdown::Fast { Effects::default() } else { Effects::emptied() })
-}
-
-async fn postgres_kill(world: &World, rng: &mut StdRng) -> Result<Effects> {
-    let postgres = world.postgres.lock().await;
-    postgres.primary().kill().await?;
-    sleep(Duration::from_millis(rng.random_range(0..3000))).await;
-    postgres.primary().start_again().await?;
-    Ok(Effects::emptied())
-}
-
-async fn postgres_stall(world: &World) -> Result<Effects> {
-    let postgres = world.postgres.lock().await;
-    postgres.primary().stall().await?;
-    sleep(STALL).await;
-    postgres.primary().go_on().await?;
-    Ok(Effects::default())
-}
-
-async fn fail_over(world: &World) -> Result<Effects> {
+async fn of_postgres(kind: Kind, world: &World, rng: &mut StdRng) -> Result<Effects> {
     let mut postgres = world.postgres.lock().await;
-    postgres.fail_over().await?;
-    world.moved(&postgres)?;
-    Ok(Effects::emptied())
+    let primary = postgres.primary();
+    match kind {
+        Kind::PostgresFast => primary.restart(Shutdown::Fast).await?,
+        Kind::PostgresImmediate => primary.restart(Shutdown::Immediate).await?,
+        Kind::PostgresKill => {
+            primary.kill().await?;
+            sleep(Duration::from_millis(rng.random_range(0..3000))).await;
+            primary.start_again().await?;
+        }
+        Kind::PostgresStall => {
+            primary.stall().await?;
+            sleep(STALL).await;
+            primary.go_on().await?;
+        }
+        _ => {
+            postgres.fail_over().await?;
+            world.moved(&postgres)?;
+        }
+    }
+    let keeps_tables = matches!(kind, Kind::PostgresFast | Kind::PostgresStall);
+    Ok(if keeps_tables { Effects::default() } else { Effects::emptied() })
 }
 
-/// Ends them, and those that take their place, and so on.
+/// Ends the backends, and some times those that replace them.
 async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Effects> {
     let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE $1";
     for time in 0..rng.random_range(1..=MOST_ENDS) {
@@ -154,7 +149,7 @@ async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Ef
             sleep(Duration::from_millis(rng.random_range(AFTER))).await;
         }
         retry(async || {
-            let ended: i64 = world.sql().await?.query_one(sql, &[&names]).await?.get(0);
+            let ended: i64 = world.operator().await?.value(sql, &[&names]).await?;
             ensure!(ended > 0, "there is no backend like {names}");
             Ok(())
         })
@@ -163,9 +158,9 @@ async fn end_backends(world: &World, names: &str, rng: &mut StdRng) -> Result<Ef
     Ok(Effects::default())
 }
 
-async fn disturb(slot: &Slot, traffic: Traffic, rng: &mut StdRng) -> Result<Effects> {
+async fn disturb(slot: &Slot, traffic: Traffic, time: Range<u64>, rng: &mut StdRng) -> Result<Effects> {
     slot.set(traffic);
-    sleep(Duration::from_millis(rng.random_range(SHORT))).await;
+    sleep(Duration::from_millis(rng.random_range(time))).await;
     slot.set(Traffic::Flows);
     Ok(Effects::default())
 }
@@ -177,7 +172,7 @@ async fn isolate(world: &World, slot: &Slot, traffic: Traffic, rng: &mut StdRng)
     sleep(Duration::from_millis(rng.random_range(AFTER))).await;
     slot.set(Traffic::Flows);
     expired?;
-    Ok(Effects::lost(&slot.name))
+    Ok(Effects::hit(&slot.name, Hit::Expired))
 }
 
 async fn id_of(world: &World, slot: &Slot) -> Result<Uuid> {
@@ -185,9 +180,9 @@ async fn id_of(world: &World, slot: &Slot) -> Result<Uuid> {
 }
 
 async fn until_expired(world: &World, coordinator: Uuid) -> Result<()> {
-    let sql = "SELECT FROM tailnet_private.coordinators WHERE id = $1";
+    let sql = "SELECT EXISTS (SELECT FROM tailnet_private.coordinators WHERE id = $1)";
     let begun = Instant::now();
-    while retry(async || Ok(world.sql().await?.query_opt(sql, &[&coordinator]).await?.is_some())).await? {
+    while retry(async || world.operator().await?.value(sql, &[&coordinator]).await).await? {
         if begun.elapsed() > EXPIRY_DEADLINE {
             bail!("after {EXPIRY_DEADLINE:?} the coordinator {coordinator} is not expired");
         }
@@ -196,7 +191,7 @@ async fn until_expired(world: &World, coordinator: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Again and again, because another fault may have taken Postgres away.
+/// Tries again and again: another fault may have stopped Postgres.
 async fn retry<T>(what: impl AsyncFn() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     loop {

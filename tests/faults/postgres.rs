@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use tailnet_harness::private_cluster::PrivateCluster;
+use tailnet_harness::{operator::Operator, private_cluster::PrivateCluster};
 use tailnet_tools::cluster;
 use tokio_postgres::Config;
 
@@ -12,19 +12,14 @@ use tokio_postgres::Config;
 pub struct Postgres {
     prefix: String,
     clusters: [Option<PrivateCluster>; 2],
-    /// Which of the two is the primary.
     primary: usize,
     /// Killed, and to be removed.
     dead: Option<PrivateCluster>,
 }
 
 impl Postgres {
-    /// Starts both.
-    ///
-    /// # Errors
-    /// When one does not start.
     pub async fn start(prefix: &str) -> Result<Self> {
-        let primary = PrivateCluster::start_as(prefix).await?;
+        let primary = PrivateCluster::start(prefix).await?;
         let mut postgres = Self { prefix: prefix.to_owned(), clusters: [Some(primary), None], primary: 0, dead: None };
         postgres.mend().await?;
         Ok(postgres)
@@ -35,27 +30,16 @@ impl Postgres {
         self.clusters[self.primary].as_ref().expect("there always is a primary")
     }
 
-    /// How to reach the primary as superuser.
-    ///
-    /// # Errors
-    /// When its URL is none.
     pub fn superuser(&self) -> Result<Config> {
         self.primary().superuser()
     }
 
-    /// The addresses of both places.
-    ///
-    /// # Errors
-    /// When there is no standby.
     pub fn addresses(&self) -> Result<[SocketAddr; 2]> {
         let address = |place: usize| self.clusters[place].as_ref().context("there is no standby")?.address();
         Ok([address(0)?, address(1)?])
     }
 
     /// The primary is gone, and the standby is the primary.
-    ///
-    /// # Errors
-    /// When there is no standby, or it cannot be promoted.
     pub async fn fail_over(&mut self) -> Result<()> {
         let standby = self.clusters[1 - self.primary].as_ref().context("there is no standby")?;
         self.primary().kill_tree().await?;
@@ -65,10 +49,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Makes a standby, if there is none. Whether there was none.
-    ///
-    /// # Errors
-    /// When it does not start.
+    /// Makes a standby, if there is none. Returns whether there was none.
     pub async fn mend(&mut self) -> Result<bool> {
         if let Some(dead) = self.dead.take() {
             dead.destroy().await?;
@@ -78,17 +59,12 @@ impl Postgres {
             return Ok(false);
         }
         self.clusters[place] = Some(self.primary().start_standby(&self.prefix).await?);
-        // Only now: a primary would wait for one that is not there, and a standby does not inherit it.
-        let sql = cluster::connect(&self.superuser()?).await?;
-        sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await?;
-        sql.batch_execute("SELECT pg_reload_conf()").await?;
+        // Not earlier: a primary would wait for a standby that is not there. A standby does not inherit the setting.
+        let operator = Operator { sql: cluster::connect(&self.superuser()?).await? };
+        operator.set(&["synchronous_standby_names = '*'"]).await?;
         Ok(true)
     }
 
-    /// Removes both.
-    ///
-    /// # Errors
-    /// When one cannot be removed.
     pub async fn destroy(self) -> Result<()> {
         for cluster in self.clusters.into_iter().chain([self.dead]).flatten() {
             cluster.destroy().await?;

@@ -1,6 +1,6 @@
 //! What a run has shown.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{fault::Kind, fleet::Totals};
 
@@ -17,52 +17,40 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A round is over.
     pub fn add(&mut self, kinds: &[Kind], converged: Duration, words: usize) {
         self.rounds += 1;
         self.words += words;
         for kind in kinds {
             *self.injected.entry(*kind).or_default() += 1;
         }
-        // Of two faults at once nobody knows which took its time.
+        // When two faults come at once, it is not known which of them took the time.
         let name = if let [kind] = kinds { kind.to_string() } else { "two at once".to_owned() };
         self.converged.entry(name).or_default().push(converged);
     }
 
-    /// For people.
-    pub fn summary(&self, seed: u64, totals: Totals, peers: usize) -> Summary<'_> {
-        Summary { tally: self, seed, totals, peers }
-    }
-}
-
-/// All of it as text.
-#[derive(Debug)]
-pub struct Summary<'a> {
-    tally: &'a Tally,
-    seed: u64,
-    totals: Totals,
-    peers: usize,
-}
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tally, seed, totals, peers } = self;
-        let faults: u32 = tally.injected.values().sum();
-        writeln!(f, "seed {seed}: {} rounds, {faults} faults, {peers} peers", tally.rounds)?;
-        writeln!(
-            f,
-            "requests sent {}, updates received and checked {}, last words compared {}",
-            totals.requests, totals.updates, tally.words
-        )?;
-        let injected: Vec<String> = tally.injected.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        writeln!(f, "injected: {}", injected.join(", "))?;
-        writeln!(f, "{:20} {:>6} {:>10} {:>10}", "seconds to converge", "rounds", "median", "worst")?;
-        for (name, times) in &tally.converged {
-            let mut times = times.clone();
-            times.sort_unstable();
-            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-            writeln!(f, "{name:20} {:6} {:10.2} {:10.2}", times.len(), median.as_secs_f64(), worst.as_secs_f64())?;
+    pub fn summary(&self, seed: u64, totals: Totals, peers: usize) -> String {
+        let faults: u32 = self.injected.values().sum();
+        let injected: Vec<String> = self.injected.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let mut text = format!(
+            "seed {seed}: {} rounds, {faults} faults, {peers} peers\n\
+             requests sent {}, updates received and checked {}, last words compared {}\n\
+             injected: {}\n{:20} {:>6} {:>10} {:>10}\n",
+            self.rounds,
+            totals.requests,
+            totals.updates,
+            self.words,
+            injected.join(", "),
+            "seconds to converge",
+            "rounds",
+            "median",
+            "worst",
+        );
+        for (name, times) in &self.converged {
+            let mut times: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+            times.sort_unstable_by(f64::total_cmp);
+            let (rounds, median, worst) = (times.len(), times[times.len() / 2], times[times.len() - 1]);
+            text += &format!("{name:20} {rounds:6} {median:10.2} {worst:10.2}\n");
         }
-        Ok(())
+        text
     }
 }

@@ -1,7 +1,7 @@
-//! Whether what peers lived through in a round follows from what they did and from the faults.
+//! Whether everything that happened to peers in a round follows from what they did and from the faults.
 //!
-//! That every view is right in the end is the oracle's part. Here it is about the way: no websocket ends, and nobody
-//! is told LOST or DISCONNECTED, unless somebody or something is to blame (B50-B56).
+//! The oracle checks that every view is right in the end. This file checks the way there: no websocket ends, and no peer
+//! is told LOST or DISCONNECTED, unless a peer or a fault is the cause (B50-B56).
 
 use std::sync::Arc;
 
@@ -15,21 +15,20 @@ use tailnet_tools::{
     },
     message::Kind,
 };
-
 use uuid::Uuid;
 
-use crate::{effects::Effects, fleet::Fleet};
+use crate::{
+    effects::{Effects, Hit},
+    fleet::Fleet,
+};
 
-/// The most that is printed.
+/// At most so many complaints are printed.
 const MAX_PRINTED: usize = 15;
 
 /// What B31 tells a peer that was too late with its handshake.
 const LATE_HANDSHAKE: &str = "there is no tunnel with it";
 
 /// Checks everything that happened to the fleet since it last settled.
-///
-/// # Errors
-/// When something is not explained.
 pub fn judge(fleet: &Fleet, effects: &Effects) -> Result<()> {
     let mut complaints = Vec::new();
     for peer in &fleet.peers {
@@ -77,8 +76,8 @@ fn is_explained(closing: &Closing, doings: &Doings, effects: &Effects) -> bool {
     let Closing { proxy, code, superseded, .. } = closing;
     match code {
         Some(4001) => *superseded || doings.took_over || doings.abandoned,
-        Some(1012) => effects.drained.contains(proxy),
-        None => effects.killed.contains(proxy) || doings.was_deaf,
+        Some(1012) => effects.of(proxy) == Some(Hit::Drained),
+        None => effects.of(proxy) == Some(Hit::Killed) || doings.was_deaf,
         // A goodbye that was not waited for long enough.
         Some(1000) => doings.was_away,
         Some(_) => false,
@@ -88,7 +87,7 @@ fn is_explained(closing: &Closing, doings: &Doings, effects: &Effects) -> bool {
 /// Whether this had to be told to `to` about a partner with these books.
 fn is_due(parting: Parting, partner: &Account, to: Uuid, effects: &Effects) -> bool {
     let doings = &partner.doings;
-    let was_lost = doings.proxies.iter().any(|proxy| effects.lost.contains(proxy));
+    let was_lost = doings.proxies.iter().any(|proxy| effects.of(proxy).is_some());
     let was_forgotten = effects.emptied && (was_lost || doings.was_mute);
     match parting.kind {
         _ if doings.was_away || was_forgotten => true,
@@ -122,19 +121,24 @@ mod tests {
     #[test]
     fn closes_need_their_own_explanation() {
         let none = Doings::default();
-        for code in [None, Some(1000), Some(1008), Some(1012), Some(1013), Some(4001), Some(4003)] {
-            assert!(!is_explained(&closing(code), &none, &Effects::default()), "{code:?}");
-            let explained = is_explained(&closing(code), &none, &Effects::drained("p"));
-            assert_eq!(explained, code == Some(1012), "{code:?}");
-            let explained = is_explained(&closing(code), &none, &Effects::killed("p"));
-            assert_eq!(explained, code.is_none(), "{code:?}");
-            assert!(!is_explained(&closing(code), &none, &Effects::killed("q").and(Effects::drained("q"))), "{code:?}");
+        for (effects, explained) in [
+            (Effects::default(), None),
+            (Effects::hit("p", Hit::Expired), None),
+            (Effects::hit("p", Hit::Drained), Some(Some(1012))),
+            (Effects::hit("p", Hit::Killed), Some(None)),
+            (Effects::hit("q", Hit::Drained), None),
+            (Effects::hit("q", Hit::Killed), None),
+        ] {
+            for code in [None, Some(1000), Some(1008), Some(1012), Some(1013), Some(4001), Some(4003)] {
+                let found = is_explained(&closing(code), &none, &effects);
+                assert_eq!(found, explained == Some(code), "{code:?} by {effects:?}");
+            }
         }
         assert!(is_explained(&Closing { superseded: true, ..closing(Some(4001)) }, &none, &Effects::default()));
         let abandoned = Doings { abandoned: true, ..Doings::default() };
         assert!(is_explained(&closing(Some(4001)), &abandoned, &Effects::default()));
-        let deaf = Doings { was_deaf: true, ..Doings::default() };
-        assert!(is_explained(&closing(None), &deaf, &Effects::default()));
+        let paused = Doings { was_deaf: true, ..Doings::default() };
+        assert!(is_explained(&closing(None), &paused, &Effects::default()));
     }
 
     #[test]
@@ -146,12 +150,12 @@ mod tests {
         for kind in [Kind::Lost, Kind::Disconnected] {
             assert!(!due(kind, &stayed, &none));
             assert!(!due(kind, &stayed, &Effects::emptied()), "a crash of Postgres is no excuse");
-            assert!(!due(kind, &stayed, &Effects::killed("q")), "it was on another proxy");
+            assert!(!due(kind, &stayed, &Effects::hit("q", Hit::Killed)), "it was on another proxy");
             assert!(due(kind, &partner(|doings| doings.was_away = true), &none));
         }
-        // B50: who is on a proxy that dies is lost, and has not left.
-        assert!(due(Kind::Lost, &stayed, &Effects::killed("p")));
-        assert!(!due(Kind::Disconnected, &stayed, &Effects::killed("p")));
+        // B50: a peer of a proxy that dies is lost, and has not left.
+        assert!(due(Kind::Lost, &stayed, &Effects::hit("p", Hit::Killed)));
+        assert!(!due(Kind::Disconnected, &stayed, &Effects::hit("p", Hit::Killed)));
         let closed = partner(|doings| doings.closed = [ME].into());
         assert!(due(Kind::Disconnected, &closed, &none));
         assert!(!due(Kind::Lost, &closed, &none));

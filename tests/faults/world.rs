@@ -4,36 +4,29 @@ use std::{net::SocketAddr, sync::PoisonError};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use tailnet_harness::{Relay, database::Database};
+use tailnet_harness::{Proxy, Relay, database::Database, operator::Operator};
 use tailnet_tools::{checking::light_peer::Door, cluster};
 use tokio::sync::{Mutex, watch};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Config;
 use uuid::Uuid;
 
 use crate::{postgres::Postgres, slot::Slot};
 
-/// How many proxies there are.
 const PROXIES: usize = 3;
 
 /// Postgres, proxies, and the relays between them.
 #[derive(Debug)]
 pub struct World {
-    /// Held by whoever does something to it.
+    /// A fault locks it while it works on it.
     pub postgres: Mutex<Postgres>,
-    /// The proxies.
     pub slots: Vec<Slot>,
     /// The proxies that are there, for peers.
     pub doors: watch::Sender<Vec<Door>>,
-    /// How to reach the primary and the database as superuser.
     superuser: std::sync::Mutex<Config>,
     database: String,
 }
 
 impl World {
-    /// Starts everything. The clusters' names begin with `prefix`.
-    ///
-    /// # Errors
-    /// When something does not start.
     pub async fn start(prefix: &str) -> Result<Self> {
         let postgres = Postgres::start(prefix).await?;
         let database = Database::create_in(postgres.superuser()?, PROXIES).await?;
@@ -51,47 +44,29 @@ impl World {
             slots,
             doors: watch::Sender::default(),
         };
-        world.open_doors().await;
+        for slot in &world.slots {
+            world.show_door(slot, slot.process.lock().await.as_ref());
+        }
         Ok(world)
     }
 
-    /// How to reach the primary and the database as superuser.
     pub fn superuser(&self) -> Config {
         self.superuser.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Connects to the primary as superuser.
-    ///
-    /// # Errors
-    /// When Postgres is away.
-    pub async fn sql(&self) -> Result<Client> {
-        cluster::connect(&self.superuser()).await
+    pub async fn operator(&self) -> Result<Operator> {
+        Ok(Operator { sql: cluster::connect(&self.superuser()).await? })
     }
 
-    /// Tells the peers which proxies are there. A slot that somebody works on keeps its door as it is.
-    pub async fn open_doors(&self) {
-        let mut doors = Vec::new();
-        for slot in &self.slots {
-            match slot.process.try_lock() {
-                Ok(process) => doors.extend(process.as_ref().map(|proxy| slot.door(proxy))),
-                Err(_) => doors.extend(self.doors.borrow().iter().find(|door| door.name == slot.name).cloned()),
-            }
-        }
-        self.doors.send_replace(doors);
-    }
-
-    /// Tells the peers of one proxy; None: that it is not there.
-    pub fn set_door(&self, name: &str, door: Option<Door>) {
+    /// Tells the peers where to find the proxy of a slot, or that it is not there.
+    pub fn show_door(&self, slot: &Slot, process: Option<&Proxy>) {
         self.doors.send_modify(|doors| {
-            doors.retain(|other| other.name != name);
-            doors.extend(door);
+            doors.retain(|door| door.name != slot.name);
+            doors.extend(process.map(|proxy| Door { name: slot.name.clone(), url: proxy.url() }));
         });
     }
 
     /// The standby is the primary now.
-    ///
-    /// # Errors
-    /// When the URL of the primary is none.
     pub fn moved(&self, postgres: &Postgres) -> Result<()> {
         let mut superuser = postgres.superuser()?;
         superuser.dbname(&self.database);
@@ -99,10 +74,7 @@ impl World {
         Ok(())
     }
 
-    /// Makes what the next fault needs, and this one has destroyed.
-    ///
-    /// # Errors
-    /// When a standby does not start.
+    /// Makes again what the next fault needs and the last one has destroyed.
     pub async fn mend(&self) -> Result<()> {
         let mut postgres = self.postgres.lock().await;
         if postgres.mend().await.context("cannot make a new standby")? {
@@ -114,12 +86,9 @@ impl World {
     }
 
     /// The coordinator of a proxy; None: it is not registered.
-    ///
-    /// # Errors
-    /// When Postgres is away.
     pub async fn coordinator(&self, name: &str) -> Result<Option<Uuid>> {
         let sql = "SELECT id FROM tailnet_private.coordinators WHERE name = $1 ORDER BY registered_at DESC LIMIT 1";
-        Ok(self.sql().await?.query_opt(sql, &[&name]).await?.map(|row| row.get(0)))
+        self.operator().await?.option(sql, &[&name]).await
     }
 
     /// The names of all proxies, as the table of coordinators must have them.
@@ -127,7 +96,6 @@ impl World {
         self.slots.iter().map(|slot| slot.name.clone()).collect()
     }
 
-    /// The ends of the proxies' logs.
     pub async fn logs(&self, lines: usize) -> String {
         let mut text = String::new();
         for slot in &self.slots {
@@ -142,10 +110,6 @@ impl World {
         text
     }
 
-    /// Ends everything.
-    ///
-    /// # Errors
-    /// When a proxy had ended by itself or panicked, or a cluster cannot be removed.
     pub async fn stop(self) -> Result<()> {
         for slot in self.slots {
             if let Some(proxy) = slot.process.into_inner() {

@@ -5,23 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
-    common::v1::{AnyValue, KeyValue, any_value::Value},
-    trace::v1::Span,
-};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// What a collector was sent.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Received {
-    /// The process that it is from.
-    pub resource: Vec<KeyValue>,
-    pub span: Span,
-}
+pub use super::span::Received;
 
 /// Ends when it is dropped.
 #[derive(Debug)]
@@ -75,50 +65,4 @@ async fn take(State(store): State<Store>, body: Bytes) -> (StatusCode, Vec<u8>) 
         store.extend(spans.map(|span| Received { resource: resource.clone(), span }));
     }
     (StatusCode::OK, ExportTraceServiceResponse::default().encode_to_vec())
-}
-
-impl Received {
-    /// An attribute of the span, as text.
-    pub fn attribute(&self, key: &str) -> Option<String> {
-        value(&self.span.attributes, key)
-    }
-
-    /// The same as a number.
-    pub fn number(&self, key: &str) -> Result<i64> {
-        let text = self.attribute(key).with_context(|| format!("no {key} in {:?}", self.span))?;
-        text.parse().with_context(|| format!("{key} is {text}"))
-    }
-
-    /// An attribute of the process, as text.
-    pub fn process(&self, key: &str) -> Option<String> {
-        value(&self.resource, key)
-    }
-
-    pub fn id(&self) -> String {
-        hex::encode(&self.span.span_id)
-    }
-
-    pub fn parent(&self) -> String {
-        hex::encode(&self.span.parent_span_id)
-    }
-
-    /// What the peer was told to be wrong.
-    pub fn errors(&self) -> Vec<String> {
-        let events = self.span.events.iter().filter(|event| event.name == "error");
-        events.filter_map(|event| value(&event.attributes, "exception.message")).collect()
-    }
-
-    /// Whether it says that something went wrong.
-    pub fn is_error(&self) -> bool {
-        self.span.status.as_ref().is_some_and(|status| status.code == 2)
-    }
-}
-
-fn value(attributes: &[KeyValue], key: &str) -> Option<String> {
-    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
-    match &attribute.value {
-        Some(AnyValue { value: Some(Value::StringValue(text)) }) => Some(text.clone()),
-        Some(AnyValue { value: Some(Value::IntValue(number)) }) => Some(number.to_string()),
-        _ => None,
-    }
 }

@@ -1,10 +1,13 @@
-//! Collectors that are not there disturb nobody.
+//! The proxy serves its peers although the collector does not answer.
 
 use futures_util::future::try_join_all;
 use tailnet_wire::Role;
 use tokio::net::TcpListener;
 
-use super::{Caller, lines, run_traced, terminate};
+use super::{
+    caller::Caller,
+    run::{lines, run_traced, terminate},
+};
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_disturbs_nobody() {

@@ -7,6 +7,8 @@ use tailnet_tools::cluster;
 use tokio_postgres::{Client, Config};
 use uuid::Uuid;
 
+use crate::operator::Operator;
+
 /// Serialises `CREATE EXTENSION`, which makes roles of the whole cluster.
 const INSTALL_LOCK: i64 = 0x7461_696c;
 
@@ -22,24 +24,17 @@ pub struct Database {
 /// A role that a proxy logs in with. Each proxy has its own, so that statements can be told apart.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The role.
     pub role: String,
     password: String,
 }
 
 impl Database {
     /// Makes a database with the extension and a role for each of `logins` proxies.
-    ///
-    /// # Errors
-    /// When the cluster cannot be reached, or does not have the extension.
     pub async fn create(logins: usize) -> Result<Self> {
         Self::create_in(cluster::superuser()?, logins).await
     }
 
-    /// The same in any cluster, reached by its superuser.
-    ///
-    /// # Errors
-    /// When the cluster cannot be reached, or does not have the extension.
+    /// Does this in any cluster.
     pub async fn create_in(cluster: Config, logins: usize) -> Result<Self> {
         let mut superuser = cluster.clone();
         let maintenance = cluster::connect(&superuser).await?;
@@ -49,14 +44,10 @@ impl Database {
         let mut database = Self { name, maintenance: cluster, superuser, logins: Vec::new() };
         database.install(&maintenance).await?;
         for index in 0..logins {
-            let login =
-                Login { role: format!("{}_{index}", database.name), password: Uuid::new_v4().simple().to_string() };
-            let Login { role, password } = &login;
-            maintenance
-                .batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}' IN ROLE tailnet_proxy"))
-                .await
-                .context("cannot create the role of a proxy")?;
-            database.logins.push(login);
+            let (role, password) = (format!("{}_{index}", database.name), Uuid::new_v4().simple().to_string());
+            let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{password}' IN ROLE tailnet_proxy");
+            maintenance.batch_execute(&create).await.context("cannot create the role of a proxy")?;
+            database.logins.push(Login { role, password });
         }
         Ok(database)
     }
@@ -71,43 +62,33 @@ impl Database {
         Ok(())
     }
 
-    /// The roles of the proxies.
     pub fn logins(&self) -> &[Login] {
         &self.logins
     }
 
-    /// How to reach it as superuser.
     pub fn superuser(&self) -> &Config {
         &self.superuser
     }
 
-    /// Connects as superuser.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn connect(&self) -> Result<Client> {
         cluster::connect(&self.superuser).await
     }
 
-    /// How to reach it as a proxy.
+    pub async fn operator(&self) -> Result<Operator> {
+        Ok(Operator { sql: self.connect().await? })
+    }
+
     pub fn as_proxy(&self, login: &Login) -> Config {
         let mut config = self.superuser.clone();
         config.user(&login.role).password(&login.password);
         config
     }
 
-    /// Where it is.
-    ///
-    /// # Errors
-    /// When the superuser's URL has no TCP address.
     pub fn address(&self) -> Result<SocketAddr> {
         cluster::address(&self.superuser)
     }
 
     /// The URL of a proxy, for its environment.
-    ///
-    /// # Errors
-    /// When the superuser's URL has no TCP address.
     pub fn url(&self, login: &Login) -> Result<String> {
         Ok(self.url_at(login, &[self.address()?.to_string()]))
     }
@@ -117,23 +98,16 @@ impl Database {
         format!("postgres://{}:{}@{}/{}", login.role, login.password, places.join(","), self.name)
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Removes it with all that it put into the cluster.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn drop(self) -> Result<()> {
         let own = self.connect().await?;
         // Statistics outlive their database, and have no room for all tests.
-        own.execute(
-            "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()",
-            &[],
-        )
-        .await?;
+        let reset = "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()";
+        own.execute(reset, &[]).await?;
         drop(own);
         let maintenance = cluster::connect(&self.maintenance).await?;
         maintenance.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await?;

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// Far beyond what anything here takes on an idle machine: only a test that fails waits so long.
+/// Everything here takes far less time on an idle machine: only a test that fails waits so long.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Between two looks at a condition that nobody announces.
+/// The pause between two looks at a condition.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Looks again and again until the condition holds.
-///
-/// # Errors
-/// When looking fails, or the deadline passes; `what` says what was waited for.
 pub async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let looking = async {
         while !condition().await? {

@@ -9,9 +9,6 @@ use tokio::{
 };
 
 /// Status and body of `GET path`, with these headers. HTTP/1.0, so that the body ends with the connection.
-///
-/// # Errors
-/// When nobody answers, or not with HTTP.
 pub async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
     let answer = async {
         let mut request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n");

@@ -1,4 +1,4 @@
-//! What a peer was told, in order, and what of it a test has accounted for.
+//! What a peer was told, in order, and which of it the test has expected.
 
 use std::{
     fmt,
@@ -9,52 +9,44 @@ use tailnet_tools::message::{Kind, Message, Update};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Filled by the task that reads the websocket, emptied by expectations.
+/// The task that reads the websocket fills it.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     record: Mutex<Record>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     updates: Vec<Entry<Update>>,
     errors: Vec<Entry<String>>,
     acknowledged: Vec<Entry<Uuid>>,
-    pub(super) closed: Option<(Option<u16>, String)>,
+    pub(crate) closed: Option<(Option<u16>, String)>,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     value: T,
-    accounted: bool,
+    expected: bool,
 }
 
-/// The updates about one peer come in two streams, each in order by itself: what it is, and that it is ready. A proxy
-/// may tell either first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
-    Binding,
-    Ready,
+/// The proxy sends two streams of updates about a peer: its state, and that it is ready for a handshake. Each stream keeps
+/// its order; the order between the two is open.
+fn is_ready(kind: Kind) -> bool {
+    kind == Kind::ReadyForHandshake
 }
 
-impl Stream {
-    pub(super) fn of(kind: Kind) -> Self {
-        if kind == Kind::ReadyForHandshake { Self::Ready } else { Self::Binding }
-    }
+fn entry<T>(value: T) -> Entry<T> {
+    Entry { value, expected: false }
 }
 
 impl Inbox {
-    /// Adds what arrived.
-    pub(super) fn push(&self, message: Message) {
+    pub(crate) fn push(&self, message: Message) {
         let mut record = self.lock();
-        let new = |value| Entry { value, accounted: false };
         match message {
-            Message::Updates(updates) => record.updates.extend(updates.into_iter().map(new)),
-            Message::Acknowledged(ids) => {
-                record.acknowledged.extend(ids.into_iter().map(|id| Entry { value: id, accounted: false }));
-            }
-            Message::Error(error) => record.errors.push(Entry { value: error, accounted: false }),
+            Message::Updates(updates) => record.updates.extend(updates.into_iter().map(entry)),
+            Message::Acknowledged(ids) => record.acknowledged.extend(ids.into_iter().map(entry)),
+            Message::Error(error) => record.errors.push(entry(error)),
             Message::Closed { code, reason } => record.closed = Some((code, reason)),
         }
         drop(record);
@@ -62,7 +54,7 @@ impl Inbox {
     }
 
     /// Looks at the record now and after each change until `look` finds something.
-    pub(super) async fn wait<T>(&self, look: impl Fn(&mut Record) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&self, look: impl Fn(&mut Record) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // From here on no change is missed.
@@ -74,87 +66,91 @@ impl Inbox {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Record {
-    /// The oldest update of a stream that was not accounted for, which now is if `take` says so.
-    pub(super) fn next(&mut self, id: Uuid, stream: Stream, take: impl FnOnce(&Update) -> bool) -> Option<Update> {
-        let is_next = |entry: &&mut Entry<Update>| {
-            !entry.accounted && entry.value.id == id && Stream::of(entry.value.kind) == stream
-        };
-        let entry = self.updates.iter_mut().find(is_next)?;
-        entry.accounted = take(&entry.value);
+    /// Takes the updates about a peer as expected, up to the first that `is_it`. All of them must be of this kind: Err is
+    /// the first that is not.
+    pub(crate) fn take(&mut self, id: Uuid, kind: Kind, is_it: impl Fn(&Update) -> bool) -> Option<Result<(), Kind>> {
+        for entry in self.updates.iter_mut().filter(|entry| !entry.expected && entry.value.id == id) {
+            if is_ready(entry.value.kind) != is_ready(kind) {
+                continue;
+            }
+            if entry.value.kind != kind {
+                return Some(Err(entry.value.kind));
+            }
+            entry.expected = true;
+            if is_it(&entry.value) {
+                return Some(Ok(()));
+            }
+        }
+        None
+    }
+
+    /// The oldest error that was not expected, which now is.
+    pub(crate) fn take_error(&mut self) -> Option<String> {
+        let entry = self.errors.iter_mut().find(|entry| !entry.expected)?;
+        entry.expected = true;
         Some(entry.value.clone())
     }
 
-    /// The oldest error that was not accounted for, which now is.
-    pub(super) fn next_error(&mut self) -> Option<String> {
-        let entry = self.errors.iter_mut().find(|entry| !entry.accounted)?;
-        entry.accounted = true;
-        Some(entry.value.clone())
-    }
-
-    /// Whether all of these reports are acknowledged, which then are accounted for.
-    pub(super) fn acknowledge(&mut self, ids: &[Uuid]) -> bool {
+    /// Whether all of these reports are acknowledged, each once more than was expected. Then all of that is expected.
+    pub(crate) fn take_acknowledged(&mut self, ids: &[Uuid]) -> bool {
         let mut found = Vec::new();
         for id in ids {
-            let is_it = |entry: &Entry<Uuid>| !entry.accounted && entry.value == *id;
+            let is_it = |entry: &Entry<Uuid>| !entry.expected && entry.value == *id;
             let Some(index) = self.acknowledged.iter().position(is_it) else { return false };
             found.push(index);
         }
-        found.into_iter().for_each(|index| self.acknowledged[index].accounted = true);
+        found.into_iter().for_each(|index| self.acknowledged[index].expected = true);
         true
     }
 
-    /// All reports that were acknowledged.
-    pub(super) fn acknowledged(&self) -> impl ExactSizeIterator<Item = Uuid> {
+    pub(crate) fn acknowledged(&self) -> impl ExactSizeIterator<Item = Uuid> {
         self.acknowledged.iter().map(|entry| entry.value)
     }
 
-    /// What the newest update of a stream says.
-    pub(super) fn last(&self, id: Uuid, stream: Stream) -> Option<Kind> {
+    /// The kind of the newest update about a peer, in the stream of `kind`.
+    pub(crate) fn last(&self, id: Uuid, kind: Kind) -> Option<Kind> {
         let mut kinds = self.updates.iter().filter(|entry| entry.value.id == id).map(|entry| entry.value.kind);
-        kinds.rfind(|kind| Stream::of(*kind) == stream)
+        kinds.rfind(|other| is_ready(*other) == is_ready(kind))
     }
 
-    /// How often this was told of a peer.
-    pub(super) fn count(&self, id: Uuid, kind: Kind) -> usize {
+    pub(crate) fn count(&self, id: Uuid, kind: Kind) -> usize {
         self.updates.iter().filter(|entry| entry.value.id == id && entry.value.kind == kind).count()
     }
 
-    /// Forgets what was not accounted for about a peer.
-    pub(super) fn forgive(&mut self, id: Uuid) {
-        for entry in self.updates.iter_mut().filter(|entry| entry.value.id == id) {
-            entry.accounted = true;
-        }
+    /// Takes all updates about a peer as expected.
+    pub(crate) fn forgive(&mut self, id: Uuid) {
+        self.updates.iter_mut().filter(|entry| entry.value.id == id).for_each(|entry| entry.expected = true);
     }
 
-    /// Whether everything that arrived is accounted for.
-    pub(super) fn is_accounted(&self) -> bool {
-        self.updates.iter().all(|entry| entry.accounted)
-            && self.errors.iter().all(|entry| entry.accounted)
-            && self.acknowledged.iter().all(|entry| entry.accounted)
+    /// Whether the test expected everything that arrived.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.updates.iter().all(|entry| entry.expected)
+            && self.errors.iter().all(|entry| entry.expected)
+            && self.acknowledged.iter().all(|entry| entry.expected)
     }
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = |accounted| if accounted { ' ' } else { '*' };
-        for Entry { value, accounted } in &self.updates {
-            let Update { id, kind, node, reason } = value;
-            let version = node.as_ref().map(|node| format!(" version {} as_of {}", node["id"], node["as_of"]));
-            let reason = reason.as_ref().map(|reason| format!(" ({reason})"));
-            let (version, reason) = (version.unwrap_or_default(), reason.unwrap_or_default());
-            writeln!(f, "  {} {kind:?} {id}{version}{reason}", mark(*accounted))?;
+        let mark = |expected| if expected { ' ' } else { '*' };
+        for Entry { value: Update { id, kind, node, reason }, expected } in &self.updates {
+            write!(f, "  {} {kind:?} {id}", mark(*expected))?;
+            if let Some(node) = node {
+                write!(f, " version {} as_of {}", node["id"], node["as_of"])?;
+            }
+            writeln!(f, "{}", reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default())?;
         }
-        for Entry { value, accounted } in &self.errors {
-            writeln!(f, "  {} error {value:?}", mark(*accounted))?;
+        for Entry { value, expected } in &self.errors {
+            writeln!(f, "  {} error {value:?}", mark(*expected))?;
         }
-        for Entry { value, accounted } in self.acknowledged.iter().filter(|entry| !entry.accounted) {
-            writeln!(f, "  {} acknowledged {value}", mark(*accounted))?;
+        for Entry { value, expected } in self.acknowledged.iter().filter(|entry| !entry.expected) {
+            writeln!(f, "  {} acknowledged {value}", mark(*expected))?;
         }
         match &self.closed {
             Some((code, reason)) => writeln!(f, "    closed with {code:?} {reason:?}"),

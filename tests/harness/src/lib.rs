@@ -1,12 +1,15 @@
 //! What an end-to-end test needs: a database of its own, real proxies, and peers that do as they are told.
 //!
-//! A test is an `async fn(&Stack) -> anyhow::Result<()>`, run by [`run`]. What it claims is asserted and panics at the
-//! line of the test; what the harness cannot do is an error.
+//! A test is an `async fn(&Stack) -> anyhow::Result<()>`, run by [`run()`]. An assertion of a test panics, and names a line
+//! of the test. A function of the harness returns an error when it cannot do what it was asked to do: when Postgres
+//! refuses, a websocket or a process is gone, or the [`deadline`] passes.
 //!
 //! # No test sleeps
 //!
-//! That something arrives is awaited, with a [deadline](deadline). That something does *not* arrive is proved by what
-//! arrives after it, see [`marker`]; that no coordinator was told at all is read off the logs, see [`tap`].
+//! A test awaits with a deadline what must arrive. It proves that something does *not* arrive by what arrives after it, see
+//! [`marker`]. The [`tap`] hears what Postgres tells the proxies.
+
+#![allow(missing_docs, reason = "many a name here says all that there is to say")]
 
 pub mod database;
 pub mod deadline;

@@ -1,24 +1,22 @@
 //! Proof that nothing was sent.
 //!
-//! The log of each coordinator is totally ordered, the proxy folds it in that order, and a peer's websocket keeps the
+//! The log of each coordinator is totally ordered, the proxy applies it in that order, and a peer's websocket keeps the
 //! order of what is due. So when a peer hears something that was *committed* after an event, it has heard of the event
 //! before, or never will. A [`Marker`] makes such a later something: a hub, with a tunnel to each watched peer, that
 //! announces a fresh node. Once that node has arrived, everything committed before the call has been delivered.
 //!
-//! What a peer asked for is not committed when it is sent: await the effect with the
-//! [`Operator`](super::operator::Operator) or the [`Statements`](super::statements::Statements) first, then let the
-//! marker pass.
+//! What a peer asks for is not committed when it is sent: await the effect with the [`Operator`] or the count of
+//! statements first, then let the marker pass.
 
 use std::panic::Location;
 
 use anyhow::Result;
 use serde_json::Value;
-use tailnet_tools::message::Request;
 use tailnet_wire::Role;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{Proxy, TestPeer, operator::Operator};
+use crate::{operator::Operator, proxy::Proxy, test_peer::TestPeer};
 
 /// A hub that marks a place in the logs.
 #[derive(Debug)]
@@ -36,23 +34,16 @@ struct State {
 
 impl Marker {
     /// A marker for the peers of one network, connected to `proxy`.
-    ///
-    /// # Errors
-    /// When the hub cannot be made or connected.
     pub async fn new(operator: &Operator, network: &str, proxy: &Proxy) -> Result<Self> {
         let hub = proxy.connect(&operator.create_peer(network, Role::Hub).await?).await?;
         Ok(Self { id: hub.id(), state: Mutex::new(State { hub, version: 0, watched: Vec::new() }) })
     }
 
-    /// The hub's peer id.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
     /// Returns when everything that was committed before the call has been delivered to these peers.
-    ///
-    /// # Errors
-    /// When the hub has lost its websocket.
     #[track_caller]
     pub fn pass<'a>(&'a self, peers: &'a [&'a TestPeer]) -> impl Future<Output = Result<()>> + 'a {
         let at = Location::caller();
@@ -71,7 +62,7 @@ impl Marker {
         let mut state = self.state.lock().await;
         for peer in peers {
             if !state.watched.contains(&peer.id()) {
-                state.hub.send(Request::add_tunnel(peer.id())).await?;
+                state.hub.open_tunnel(peer.id()).await?;
                 state.watched.push(peer.id());
             }
         }

@@ -4,69 +4,61 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tailnet_tools::identity::TestIdentity;
 use tailnet_wire::Role;
-use tokio_postgres::Client;
+use tokio_postgres::{
+    Client,
+    types::{FromSqlOwned, ToSql},
+};
 use uuid::Uuid;
 
-use super::deadline::until;
+use crate::deadline::until;
 
 /// A superuser's session in the database of the test.
 #[derive(Debug)]
 pub struct Operator {
-    /// For what only one test needs.
+    /// For statements that only one test needs.
     pub sql: Client,
 }
 
 impl Operator {
-    /// Makes a network.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
+    /// The first column of the only row that a query finds.
+    pub async fn value<T: FromSqlOwned>(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T> {
+        Ok(self.sql.query_one(sql, parameters).await.with_context(|| format!("{sql} failed"))?.try_get(0)?)
+    }
+
+    /// The first column of the row that a query finds; None: there is no row, or NULL in it.
+    pub async fn option<T: FromSqlOwned>(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<T>> {
+        let row = self.sql.query_opt(sql, parameters).await.with_context(|| format!("{sql} failed"))?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.flatten())
+    }
+
+    /// Waits until a query finds true; `what` says what that means.
+    pub async fn until(&self, what: &str, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<()> {
+        until(what, async || self.value(sql, parameters).await).await
+    }
+
     pub async fn create_network(&self, name: &str) -> Result<Uuid> {
-        let row = self.sql.query_one("SELECT tailnet.create_network($1)", &[&name]).await?;
-        Ok(row.get(0))
+        self.value("SELECT tailnet.create_network($1)", &[&name]).await
     }
 
     /// Makes a peer in a network. Its name is its role, and for people only.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn create_peer(&self, network: &str, role: Role) -> Result<TestIdentity> {
         let sql = "SELECT peer_id, token FROM tailnet.create_peer($1, $2, name => $2)";
         let row = self.sql.query_one(sql, &[&network, &role.as_str()]).await.context("cannot create a peer")?;
         Ok(TestIdentity { id: row.get(0), role, token: row.get(1), name: format!("{role} of {network}") })
     }
 
-    /// Allows a client to open tunnels to an agent.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn grant_tunnel(&self, client: Uuid, agent: Uuid) -> Result<()> {
-        self.sql.execute("SELECT tailnet.grant_tunnel($1, $2)", &[&client, &agent]).await?;
-        Ok(())
+        self.value::<bool>("SELECT tailnet.grant_tunnel($1, $2)", &[&client, &agent]).await.map(drop)
     }
 
-    /// Takes that back.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn revoke_tunnel(&self, client: Uuid, agent: Uuid) -> Result<()> {
-        self.sql.execute("SELECT tailnet.revoke_tunnel($1, $2)", &[&client, &agent]).await?;
-        Ok(())
+        self.value::<bool>("SELECT tailnet.revoke_tunnel($1, $2)", &[&client, &agent]).await.map(drop)
     }
 
-    /// Revokes an identity.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn revoke_peer(&self, peer: Uuid) -> Result<()> {
-        self.sql.execute("SELECT tailnet.revoke_peer($1)", &[&peer]).await?;
-        Ok(())
+        self.value::<bool>("SELECT tailnet.revoke_peer($1)", &[&peer]).await.map(drop)
     }
 
-    /// Lets all clients of a network reach all its agents.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn let_clients_reach_all_agents(&self, network: &str) -> Result<()> {
         let sql = "UPDATE tailnet_private.networks SET clients_reach_all_agents = true WHERE name = $1";
         self.sql.execute(sql, &[&network]).await?;
@@ -74,36 +66,22 @@ impl Operator {
     }
 
     /// Status and node of a peer; None: it has no binding.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn binding(&self, peer: Uuid) -> Result<Option<(String, Value)>> {
         let sql = "SELECT status, node FROM tailnet.peers WHERE peer_id = $1 AND status IS NOT NULL";
         Ok(self.sql.query_opt(sql, &[&peer]).await?.map(|row| (row.get(0), row.get(1))))
     }
 
     /// The name of the proxy that holds the live session of a peer; None: there is no such session.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn coordinator(&self, peer: Uuid) -> Result<Option<String>> {
-        let sql = "SELECT coordinator FROM tailnet.peers WHERE peer_id = $1";
-        Ok(self.sql.query_opt(sql, &[&peer]).await?.and_then(|row| row.get(0)))
+        self.option("SELECT coordinator FROM tailnet.peers WHERE peer_id = $1", &[&peer]).await
     }
 
-    /// Whether a tunnel is open.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn has_tunnel(&self, src: Uuid, dst: Uuid) -> Result<bool> {
         let sql = "SELECT EXISTS (SELECT FROM tailnet.tunnels WHERE src_id = $1 AND dst_id = $2)";
-        Ok(self.sql.query_one(sql, &[&src, &dst]).await?.get(0))
+        self.value(sql, &[&src, &dst]).await
     }
 
     /// Waits until this node of a peer is committed.
-    ///
-    /// # Errors
-    /// When it does not happen.
     pub async fn until_bound(&self, peer: Uuid, node: &Value) -> Result<()> {
         until(&format!("peer {peer} is bound to version {}", node["id"]), async || {
             Ok(self.binding(peer).await?.is_some_and(|(status, stored)| status == "ok" && stored == *node))
@@ -111,49 +89,41 @@ impl Operator {
         .await
     }
 
-    /// Waits until a peer has no live session.
-    ///
-    /// # Errors
-    /// When it does not happen.
     pub async fn until_gone(&self, peer: Uuid) -> Result<()> {
         until(&format!("peer {peer} has no live session"), async || Ok(self.coordinator(peer).await?.is_none())).await
     }
 
-    /// Waits until every proxy was told that what is absent from the tables is absent.
-    ///
-    /// # Errors
-    /// When it does not happen.
-    pub async fn until_settled(&self) -> Result<()> {
-        let sql = "SELECT bool_and(settled) FROM tailnet_private.coordinators";
-        until("all proxies are settled", async || Ok(self.sql.query_one(sql, &[]).await?.get(0))).await
-    }
-
-    /// Waits until no proxy of this name is registered.
-    ///
-    /// # Errors
-    /// When it does not happen.
-    pub async fn until_expired(&self, proxy: &str) -> Result<()> {
-        let sql = "SELECT EXISTS (SELECT FROM tailnet.coordinators WHERE name = $1)";
-        let expired = async || Ok(!self.sql.query_one(sql, &[&proxy]).await?.get::<_, bool>(0));
-        until(&format!("proxy {proxy} is not registered"), expired).await
-    }
-
-    /// Ends the connections to Postgres of a proxy that serve one purpose, or all of them (`%`). Returns their number.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
-    pub async fn end_connections(&self, proxy: &str, purpose: &str) -> Result<i64> {
-        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                   WHERE application_name LIKE $1 AND datname = current_database()";
-        Ok(self.sql.query_one(sql, &[&format!("tailnet-proxy/{proxy}/{purpose}")]).await?.get(0))
-    }
-
-    /// Waits until a tunnel is open, or is not.
-    ///
-    /// # Errors
-    /// When it does not happen.
     pub async fn until_tunnel(&self, src: Uuid, dst: Uuid, open: bool) -> Result<()> {
         let what = format!("the tunnel from {src} to {dst} is {}", if open { "open" } else { "closed" });
         until(&what, async || Ok(self.has_tunnel(src, dst).await? == open)).await
+    }
+
+    /// Waits until Postgres has told every proxy that peers which are absent from the tables are gone.
+    pub async fn until_settled(&self) -> Result<()> {
+        self.until("all proxies are settled", "SELECT bool_and(settled) FROM tailnet_private.coordinators", &[]).await
+    }
+
+    pub async fn until_expired(&self, proxy: &str) -> Result<()> {
+        let sql = "SELECT NOT EXISTS (SELECT FROM tailnet.coordinators WHERE name = $1)";
+        self.until(&format!("proxy {proxy} is not registered"), sql, &[&proxy]).await
+    }
+
+    pub async fn until_registered(&self, proxies: i64) -> Result<()> {
+        let sql = "SELECT count(*) = $1 FROM tailnet.coordinators";
+        self.until(&format!("{proxies} proxies are registered"), sql, &[&proxies]).await
+    }
+
+    /// Ends the connections to Postgres of a proxy that serve one purpose, or all of them (`%`). Returns their number.
+    pub async fn end_connections(&self, proxy: &str, purpose: &str) -> Result<i64> {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE application_name LIKE $1 AND datname = current_database()";
+        self.value(sql, &[&format!("tailnet-proxy/{proxy}/{purpose}")]).await
+    }
+
+    pub async fn set(&self, settings: &[&str]) -> Result<()> {
+        for setting in settings {
+            self.sql.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await?;
+        }
+        self.value::<bool>("SELECT pg_reload_conf()", &[]).await.map(drop)
     }
 }

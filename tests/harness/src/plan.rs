@@ -1,4 +1,4 @@
-//! The plans of what functions run inside, as `auto_explain` tells them.
+//! The plans of the statements inside functions, as `auto_explain` logs them.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use tailnet_tools::cluster;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
-use super::Stack;
+use crate::stack::Stack;
 
 /// A superuser's session that hears the plan of every statement it causes, however deep.
 #[derive(Debug)]
@@ -31,10 +31,6 @@ const SETTINGS: &str = "
     SET client_min_messages = log";
 
 impl Explainer {
-    /// Opens the session.
-    ///
-    /// # Errors
-    /// When Postgres refuses, or has no `auto_explain`.
     pub async fn open(stack: &Stack) -> Result<Self> {
         let (client, messages) = cluster::connect_hearing(stack.database().superuser()).await?;
         client.batch_execute(SETTINGS).await.context("cannot load auto_explain")?;
@@ -42,9 +38,6 @@ impl Explainer {
     }
 
     /// Runs a statement, and returns the first column of its rows, and the plans of it and of all that it ran.
-    ///
-    /// # Errors
-    /// When the statement fails, or a plan is not what `auto_explain` writes.
     pub async fn run(&mut self, sql: &str) -> Result<(Vec<String>, Vec<Plan>)> {
         let answer = self.client.simple_query(sql).await.with_context(|| format!("{sql} failed"))?;
         let first = |message: &SimpleQueryMessage| match message {
@@ -66,7 +59,6 @@ impl Explainer {
 }
 
 impl Plan {
-    /// Whether it reads or writes one of these tables.
     pub fn touches(&self, tables: &[&str]) -> bool {
         self.relation().is_some_and(|relation| tables.contains(&relation))
             || self.below().any(|node| node.touches(tables))
@@ -78,7 +70,7 @@ impl Plan {
         let is_one = self.relation().is_some_and(|relation| tables.contains(&relation));
         let driven_by_keys = match self.kind() {
             "Hash Join" | "Merge Join" => !self.touches(tables),
-            // What it writes is what the nodes below find.
+            // It writes the rows that the nodes below find.
             "ModifyTable" => true,
             _ if !is_one => true,
             "Bitmap Heap Scan" => self.below().all(|bitmap| bitmap.has_keys()),
@@ -93,7 +85,7 @@ impl Plan {
         self.below().map(|node| node.most_rows(tables)).fold(own, f64::max)
     }
 
-    /// What came out and what was thrown away, after it had been read.
+    /// The rows that it read: those that it passed on, and those that it dropped.
     fn rows(&self) -> f64 {
         let number = |key: &str| self.0[key].as_f64().unwrap_or(0.0);
         let dropped = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");

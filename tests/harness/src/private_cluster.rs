@@ -1,6 +1,6 @@
 //! A Postgres for one test, which may kill it.
 
-use std::{net::SocketAddr, path::PathBuf, process::Output};
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tailnet_tools::cluster;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
-use super::{deadline::until, process_tree};
+use crate::{deadline::until, process_tree};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -17,11 +17,10 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 pub struct PrivateCluster {
     name: String,
     url: String,
-    /// Or never to be, by this.
+    /// Nobody has to destroy it, or somebody else will.
     destroyed: bool,
 }
 
-/// How Postgres ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// In good order: unlogged tables keep their rows.
@@ -30,20 +29,15 @@ pub enum Shutdown {
     Immediate,
 }
 
-impl PrivateCluster {
-    /// Makes and starts one.
-    ///
-    /// # Errors
-    /// When Postgres does not start.
-    pub async fn start() -> Result<Self> {
-        Self::start_as("e2e").await
+impl Shutdown {
+    fn mode(self) -> &'static str {
+        if self == Self::Fast { "fast" } else { "immediate" }
     }
+}
 
-    /// The same, under a name with this prefix.
-    ///
-    /// # Errors
-    /// When Postgres does not start.
-    pub async fn start_as(prefix: &str) -> Result<Self> {
+impl PrivateCluster {
+    /// Makes and starts one, under a name with this prefix.
+    pub async fn start(prefix: &str) -> Result<Self> {
         // What a killed process has written is written: only a crash of the machine would need the syncs. A standby
         // must not be missed for seconds after a restart.
         let settings = ["-c", "fsync=off", "-c", "wal_retrieve_retry_interval=100ms"];
@@ -51,19 +45,13 @@ impl PrivateCluster {
     }
 
     /// One that runs already, and that somebody else destroys.
-    ///
-    /// # Errors
-    /// When `tests/cluster` knows no such cluster.
     pub async fn existing(name: &str) -> Result<Self> {
         let mut cluster = Self { name: name.to_owned(), url: String::new(), destroyed: true };
-        cluster.url = String::from_utf8(cluster.call("url", &[]).await?.stdout)?.trim().to_owned();
+        cluster.url = cluster.call("url", &[]).await?;
         Ok(cluster)
     }
 
     /// Makes and starts a streaming standby of this cluster, with the same passwords.
-    ///
-    /// # Errors
-    /// When Postgres does not start.
     pub async fn start_standby(&self, prefix: &str) -> Result<Self> {
         Self::make(prefix, "standby", &[&self.name]).await
     }
@@ -71,44 +59,28 @@ impl PrivateCluster {
     async fn make(prefix: &str, command: &str, arguments: &[&str]) -> Result<Self> {
         let name = format!("{prefix}-{}", Uuid::new_v4().simple());
         let mut cluster = Self { name, url: String::new(), destroyed: false };
-        let output = cluster.call(command, arguments).await?;
-        cluster.url = String::from_utf8(output.stdout)?.trim().to_owned();
+        cluster.url = cluster.call(command, arguments).await?;
         Ok(cluster)
     }
 
-    /// The superuser's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// How to reach it as its superuser.
-    ///
-    /// # Errors
-    /// When its URL is none.
     pub fn superuser(&self) -> Result<Config> {
         self.url.parse().context("tests/cluster printed no URL of a Postgres")
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When its URL has no address.
     pub fn address(&self) -> Result<SocketAddr> {
         cluster::address(&self.superuser()?)
     }
 
     /// Ends Postgres with SIGKILL; its processes notice that the first of them is gone.
-    ///
-    /// # Errors
-    /// When it does not run.
     pub async fn kill(&self) -> Result<()> {
         self.kill_all(&[self.postmaster()?]).await
     }
 
     /// Ends all processes of Postgres with SIGKILL, as the end of its machine does.
-    ///
-    /// # Errors
-    /// When it does not run.
     pub async fn kill_tree(&self) -> Result<()> {
         self.kill_all(&process_tree::tree(self.postmaster()?)).await
     }
@@ -120,66 +92,36 @@ impl PrivateCluster {
     }
 
     /// Stops all processes of Postgres as the kernel stops one: they keep their sockets and do nothing.
-    ///
-    /// # Errors
-    /// When it does not run.
     pub async fn stall(&self) -> Result<()> {
         process_tree::signal("STOP", &process_tree::tree(self.postmaster()?)).await
     }
 
-    /// Lets them go on.
-    ///
-    /// # Errors
-    /// When it does not run.
     pub async fn go_on(&self) -> Result<()> {
         process_tree::signal("CONT", &process_tree::tree(self.postmaster()?)).await
     }
 
-    /// Stops Postgres and starts it again, at the same address.
-    ///
-    /// # Errors
-    /// When it does not stop or start.
     pub async fn restart(&self, shutdown: Shutdown) -> Result<()> {
         self.stop(shutdown).await?;
         self.start_again().await
     }
 
-    /// Stops Postgres.
-    ///
-    /// # Errors
-    /// When it does not stop.
     pub async fn stop(&self, shutdown: Shutdown) -> Result<()> {
-        let mode = match shutdown {
-            Shutdown::Fast => "fast",
-            Shutdown::Immediate => "immediate",
-        };
-        self.call("stop", &[mode]).await.map(drop)
+        self.call("stop", &[shutdown.mode()]).await.map(drop)
     }
 
     /// Starts it again, at the same address.
-    ///
-    /// # Errors
-    /// When it does not start.
     pub async fn start_again(&self) -> Result<()> {
         // It refuses while processes of the killed one still use the memory that they share.
         until("Postgres is started again", async || Ok(self.call("start", &[]).await.is_ok())).await?;
-        let url = String::from_utf8(self.call("url", &[]).await?.stdout)?;
-        ensure!(url.trim() == self.url, "its port was taken meanwhile");
+        ensure!(self.call("url", &[]).await? == self.url, "its port was taken meanwhile");
         Ok(())
     }
 
     /// Makes a standby a primary; returns when it takes writes.
-    ///
-    /// # Errors
-    /// When it is none.
     pub async fn promote(&self) -> Result<()> {
         self.call("promote", &[]).await.map(drop)
     }
 
-    /// Removes it.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub async fn destroy(mut self) -> Result<()> {
         self.call("destroy", &[]).await?;
         self.destroyed = true;
@@ -192,12 +134,13 @@ impl PrivateCluster {
         text.lines().next().and_then(|pid| pid.parse().ok()).context("postmaster.pid has no pid")
     }
 
-    async fn call(&self, command: &str, arguments: &[&str]) -> Result<Output> {
+    /// What the command printed.
+    async fn call(&self, command: &str, arguments: &[&str]) -> Result<String> {
         let script = format!("{ROOT}/tests/cluster");
         let output = Command::new(script).arg(command).arg(&self.name).args(arguments).output().await?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "tests/cluster {command} {} failed: {said}", self.name);
-        Ok(output)
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 }
 

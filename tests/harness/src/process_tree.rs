@@ -20,9 +20,6 @@ pub fn tree(pid: u32) -> Vec<u32> {
 }
 
 /// Sends a signal to processes. Those that have ended meanwhile do not matter, as long as one has not.
-///
-/// # Errors
-/// When none of them lives.
 pub async fn signal(signal: &str, pids: &[u32]) -> Result<()> {
     let pids = pids.iter().map(u32::to_string);
     let kill = r#"signal=$1; shift; status=1; for pid; do kill -"$signal" "$pid" && status=0; done; exit $status"#;
@@ -31,23 +28,24 @@ pub async fn signal(signal: &str, pids: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a process does anything any more: one that nobody has waited for yet does not.
-pub(super) fn is_dead(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    !status.contains("State:") || status.contains("State:\tZ") || status.contains("State:\tX")
+/// Whether a process does nothing any more: it may be dead, although nobody has waited for it yet.
+pub(crate) fn is_dead(pid: u32) -> bool {
+    state(Path::new(&format!("/proc/{pid}"))).is_none_or(|state| "ZX".contains(state))
 }
 
 /// Whether all threads of a process are stopped: a signal takes its time to reach them.
-///
-/// # Errors
-/// When there is no such process.
-pub(super) fn is_stopped(pid: u32) -> Result<bool> {
+pub(crate) fn is_stopped(pid: u32) -> Result<bool> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("there is no such process")?;
     for thread in threads {
-        let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
-        if status.contains("State:") && !status.contains("State:\tT") {
+        if state(&thread?.path()).is_some_and(|state| state != 'T') {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The letter of the state of a process or thread; None: it is gone.
+fn state(place: &Path) -> Option<char> {
+    let status = std::fs::read_to_string(place.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("State:\t"))?.chars().next()
 }

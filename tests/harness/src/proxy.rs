@@ -1,9 +1,9 @@
 //! One real proxy process.
 
 use std::{
-    env,
+    fs,
     net::SocketAddr,
-    path::PathBuf,
+    panic::Location,
     process::ExitStatus,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tailnet_tools::{
     identity::TestIdentity,
     websocket::{ConnectError, Coordinator, Credentials},
@@ -23,13 +23,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    TestPeer,
+use crate::{
     deadline::{DEADLINE, until},
     http, process, process_tree,
+    test_peer::TestPeer,
 };
-
-const BINARY: &str = "TAILNET_PROXY_BIN";
 
 /// A `tailnet-proxy` on ports of its own. Killed when it is dropped.
 #[derive(Debug)]
@@ -45,7 +43,6 @@ pub struct Proxy {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// An option of the proxy and its value.
 pub type ProxyOption<'a> = (&'a str, &'a str);
 
 /// What the process wrote to stderr.
@@ -54,87 +51,90 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Proxy {
     /// Starts one that logs in with `role` by `database_url`, and waits until it is ready.
-    ///
-    /// # Errors
-    /// When it does not become ready; shows what it wrote.
     pub async fn start(name: &str, role: &str, database_url: &str) -> Result<Self> {
         Self::start_with(name, role, database_url, &[]).await
     }
 
-    /// The same with more options, such as `("--ping-interval", "1s")`.
-    ///
-    /// # Errors
-    /// When it does not become ready; shows what it wrote.
+    /// Starts one with more options, such as `("--ping-interval", "1s")`.
     pub async fn start_with(name: &str, role: &str, database_url: &str, options: &[ProxyOption<'_>]) -> Result<Self> {
-        let log = Log::default();
-        let started = Self::try_start(name, role, database_url, options, &log).await;
-        started.with_context(|| format!("proxy {name} did not start; it wrote:\n{}", log.text()))
+        let proxy = Self::launch(name, role, database_url, options).await?;
+        let ready = proxy.until_ready(true).await;
+        ready.with_context(|| format!("proxy {name} wrote:\n{}", proxy.log()))?;
+        Ok(proxy)
     }
 
-    async fn try_start(
-        name: &str,
-        role: &str,
-        database_url: &str,
-        options: &[ProxyOption<'_>],
-        log: &Log,
-    ) -> Result<Self> {
-        let mut child = process::command(&binary())
-            .with_context(|| format!("{BINARY} may name another"))?
+    /// Starts one, and waits only until it listens. The error shows what it wrote.
+    pub async fn launch(name: &str, role: &str, database_url: &str, options: &[ProxyOption<'_>]) -> Result<Self> {
+        let mut child = process::program("tailnet-proxy")?
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--name", name])
             .args(options.iter().flat_map(|(name, value)| [name, value]))
             .env("TAILNET_DATABASE_URL", database_url)
             .spawn()
             .context("cannot run setpriv")?;
-        let stderr = child.stderr.take().context("stderr is piped")?;
-        let mut readers = vec![tokio::spawn(log.clone().read(stderr))];
+        let log = Log::default();
+        let mut stderr = tokio::spawn(log.clone().read(child.stderr.take().context("stderr is piped")?));
         let mut stdout = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-        let line = timeout(DEADLINE, stdout.next_line()).await.context("it did not say where it listens")??;
-        let line = line.context("it ended before it said where it listens")?;
-        let (public, admin) = addresses(&line).with_context(|| format!("it said {line:?}"))?;
-        readers.push(tokio::spawn(log.clone().read(stdout.into_inner())));
+        let line = timeout(DEADLINE, stdout.next_line()).await.unwrap_or(Ok(None))?;
+        let Some((public, admin)) = line.as_deref().and_then(addresses) else {
+            child.kill().await.context("cannot end the process")?;
+            let _ = timeout(DEADLINE, &mut stderr).await;
+            bail!("proxy {name} said {line:?} and not where it listens; it wrote:\n{}", log.text());
+        };
+        let readers = vec![stderr, tokio::spawn(log.clone().read(stdout.into_inner()))];
         let (name, role) = (name.to_owned(), role.to_owned());
-        let (child, was_ended, log) = (Mutex::new(child), AtomicBool::new(false), log.clone());
-        let proxy = Self { name, role, child, was_ended, public, admin, log, readers };
-        until("the proxy is ready", async || Ok(http::get(public, "/readyz", &[]).await?.0 == 200)).await?;
-        Ok(proxy)
+        let (child, was_ended) = (Mutex::new(child), AtomicBool::new(false));
+        Ok(Self { name, role, child, was_ended, public, admin, log, readers })
     }
 
-    /// As it is registered.
+    /// Waits until it serves peers, or serves none.
+    pub async fn until_ready(&self, ready: bool) -> Result<()> {
+        let (what, status) = if ready { ("ready", 200) } else { ("not ready", 503) };
+        let is_so = async || Ok(self.get("/readyz", &[]).await?.0 == status);
+        until(&format!("proxy {} is {what}", self.name), is_so).await
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its process id.
-    ///
-    /// # Errors
-    /// When it has ended.
+    /// Its process id, as long as it lives.
     pub fn pid(&self) -> Result<u32> {
         let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
         pid.with_context(|| format!("proxy {} has ended", self.name))
     }
 
-    /// The role that it logs in with.
     pub fn role(&self) -> &str {
         &self.role
     }
 
-    /// What peers connect to.
     pub fn url(&self) -> String {
         format!("ws://{}", self.public)
     }
 
     /// Connects a peer with its token.
-    ///
-    /// # Errors
-    /// When the proxy does not let it in.
     pub async fn connect(&self, identity: &TestIdentity) -> Result<TestPeer> {
         self.connect_traced(identity, None).await
     }
 
-    /// The same with this `traceparent`.
-    ///
-    /// # Errors
-    /// When the proxy does not let it in.
+    /// Connects a peer that comes back: it sees its partner at once, and announces a node, of which the partner is told.
+    #[track_caller]
+    pub fn reconnect<'a>(
+        &'a self,
+        identity: &'a TestIdentity,
+        version: u64,
+        partner: &'a TestPeer,
+    ) -> impl Future<Output = Result<TestPeer>> {
+        let at = Location::caller();
+        async move {
+            let mut peer = self.connect(identity).await?;
+            peer.expect_announced(at, partner).await;
+            peer.announce(version).await?;
+            partner.expect_announced(at, &peer).await;
+            Ok(peer)
+        }
+    }
+
+    /// Connects a peer with its token and this `traceparent`.
     pub async fn connect_traced(&self, identity: &TestIdentity, traceparent: Option<String>) -> Result<TestPeer> {
         let coordinator = self
             .try_connect(&Credentials::header(&identity.token).traced(traceparent))
@@ -144,25 +144,16 @@ impl Proxy {
     }
 
     /// Connects with any credentials, to see how the proxy answers.
-    ///
-    /// # Errors
-    /// The answer, if it is not a websocket.
     pub async fn try_connect(&self, credentials: &Credentials) -> Result<Coordinator, ConnectError> {
         Coordinator::connect(&self.url(), credentials).await
     }
 
     /// Status and body of a plain GET of the public listener, with these headers.
-    ///
-    /// # Errors
-    /// When the proxy does not answer.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
         http::get(self.public, path, headers).await
     }
 
     /// The value of a metric; with labels, as in `name{worker="reporter"}`, if it has some.
-    ///
-    /// # Errors
-    /// When the proxy does not show it.
     pub async fn metric(&self, name: &str) -> Result<u64> {
         let (_, text) = http::get(self.admin, "/metrics", &[]).await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -170,36 +161,39 @@ impl Proxy {
         value.trim().parse().with_context(|| format!("{name} is {value:?}"))
     }
 
-    /// What it wrote so far.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid()?)).context("cannot look at its memory")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the status has no VmRSS")?;
+        line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")
+    }
+
     pub fn log(&self) -> String {
         self.log.text()
     }
 
     /// Stops the process as the kernel stops one: it keeps its sockets and does nothing.
-    ///
-    /// # Errors
-    /// When the process cannot be signalled.
-    pub async fn stall(&self) -> Result<Stalled<'_>> {
+    pub async fn stall(&self) -> Result<()> {
         self.signal("STOP").await?;
         let pid = self.pid()?;
-        until(&format!("proxy {} has stopped", self.name), async || process_tree::is_stopped(pid)).await?;
-        Ok(Stalled(self))
+        until(&format!("proxy {} has stopped", self.name), async || process_tree::is_stopped(pid)).await
+    }
+
+    /// Lets a stalled process go on.
+    pub async fn go_on(&self) -> Result<()> {
+        self.signal("CONT").await
     }
 
     /// Ends the process as a crash does.
-    ///
-    /// # Errors
-    /// When the process cannot be signalled.
     pub async fn kill(&self) -> Result<()> {
         self.end("KILL").await.map(drop)
     }
 
-    /// Asks the process to end, and waits until it has, and all that it wrote is in the log.
-    ///
-    /// # Errors
-    /// When the process cannot be signalled, or does not end.
-    pub async fn terminate(&self) -> Result<ExitStatus> {
-        self.end("TERM").await
+    /// Asks the process to end. Returns when it has ended in good order and all that it wrote is in the log.
+    pub async fn terminate(&self) -> Result<()> {
+        let status = self.end("TERM").await?;
+        ensure!(status.success(), "proxy {} ended with {status}; it wrote:\n{}", self.name, self.log());
+        Ok(())
     }
 
     async fn end(&self, signal: &str) -> Result<ExitStatus> {
@@ -217,10 +211,8 @@ impl Proxy {
         sent.with_context(|| format!("cannot send SIG{signal} to proxy {}", self.name))
     }
 
-    /// Ends the process.
-    ///
-    /// # Errors
-    /// When it had ended by itself, or a task of it panicked: then the test proved nothing.
+    /// Ends the process. An error says that it had ended by itself, or that a task of it panicked: then the test proved
+    /// nothing.
     pub async fn stop(mut self) -> Result<()> {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         let ended = child.try_wait().context("cannot look at the process")?;
@@ -240,21 +232,6 @@ impl Proxy {
     }
 }
 
-/// A proxy that does nothing.
-#[derive(Debug)]
-#[must_use = "a test that ends with it has not seen what happens when it goes on"]
-pub struct Stalled<'a>(&'a Proxy);
-
-impl Stalled<'_> {
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// When the process cannot be signalled.
-    pub async fn go_on(self) -> Result<()> {
-        self.0.signal("CONT").await
-    }
-}
-
 impl Log {
     async fn read(self, from: impl AsyncRead + Unpin) {
         let mut lines = BufReader::new(from).lines();
@@ -266,11 +243,6 @@ impl Log {
     fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
-}
-
-fn binary() -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-proxy");
-    env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from)
 }
 
 /// Reads `listening public=ADDR admin=ADDR`.

@@ -1,4 +1,4 @@
-//! A TCP relay between a proxy and Postgres, which can do what networks do.
+//! A TCP relay between a proxy and Postgres. It can delay, stall and cut connections, as networks do.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,10 +11,8 @@ use tokio::{
     time::sleep,
 };
 
-/// What a relay does with what it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
-    /// Carries it on.
     Flows,
     /// Carries on each piece after this time.
     Delayed(Duration),
@@ -39,10 +37,6 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Relays to `to`.
-    ///
-    /// # Errors
-    /// When there is no free port.
     pub async fn start(to: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot bind a relay")?;
         let address = listener.local_addr()?;
@@ -63,17 +57,16 @@ impl Relay {
         Ok(Self { address, state, task })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on this happens to all connections.
+    /// Treats all connections like this from now on.
     pub fn set(&self, traffic: Traffic) {
         self.state.send_modify(|state| state.traffic = traffic);
     }
 
-    /// From now on new connections go there.
+    /// Sends new connections there from now on.
     pub fn aim(&self, to: SocketAddr) {
         self.state.send_modify(|state| state.to = to);
     }
@@ -87,49 +80,47 @@ impl Drop for Relay {
 
 /// Relays one connection to its end. A refused server looks to the client like one that closes at once.
 async fn relay(mut client: TcpStream, mut state: watch::Receiver<State>) {
-    let outcome = async {
+    let mut cut = state.clone();
+    let connecting = async {
         pass(&mut state).await?;
         let to = state.borrow().to;
-        let mut server = TcpStream::connect(to).await?;
-        let (mut from_client, mut to_client) = client.split();
-        let (mut from_server, mut to_server) = server.split();
-        let mut other = state.clone();
-        tokio::try_join!(
-            carry(&mut from_client, &mut to_server, &mut state),
-            carry(&mut from_server, &mut to_client, &mut other)
-        )
-        .inspect_err(|_| drop(server.set_zero_linger()))
-        .map(drop)
+        TcpStream::connect(to).await
     };
-    if outcome.await.is_err() {
-        // With it, dropping resets: the other end learns of it at once.
-        let _ = client.set_zero_linger();
+    // With a linger of zero, dropping resets: the other end learns of it at once.
+    let Ok(mut server) = connecting.await else { return drop(client.set_zero_linger()) };
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let carried = tokio::select! {
+        ended = async {
+            tokio::try_join!(
+                carry(from_client, to_server, state.clone()),
+                carry(from_server, to_client, state.clone())
+            )
+        } => ended.is_ok(),
+        _ = cut.wait_for(|state| state.traffic == Traffic::Cut) => false,
+    };
+    if !carried {
+        let _ = (client.set_zero_linger(), server.set_zero_linger());
     }
 }
 
 async fn carry(
-    from: &mut tcp::ReadHalf<'_>,
-    to: &mut tcp::WriteHalf<'_>,
-    state: &mut watch::Receiver<State>,
+    mut from: tcp::ReadHalf<'_>,
+    mut to: tcp::WriteHalf<'_>,
+    mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let piece = tokio::select! {
-            piece = from.read(&mut buffer) => piece?,
-            cut = until_cut(state.clone()) => return cut,
-        };
-        pass(state).await?;
+        let piece = from.read(&mut buffer).await?;
+        pass(&mut state).await?;
         if piece == 0 {
             return to.shutdown().await;
         }
-        tokio::select! {
-            written = to.write_all(&buffer[..piece]) => written?,
-            cut = until_cut(state.clone()) => return cut,
-        }
+        to.write_all(&buffer[..piece]).await?;
     }
 }
 
-/// Returns when a piece may be carried on.
+/// Returns when the next piece may be carried on.
 async fn pass(state: &mut watch::Receiver<State>) -> io::Result<()> {
     let traffic = state.wait_for(|state| state.traffic != Traffic::Stalled).await.map_err(io::Error::other)?.traffic;
     match traffic {
@@ -140,11 +131,6 @@ async fn pass(state: &mut watch::Receiver<State>) -> io::Result<()> {
         }
         Traffic::Flows | Traffic::Stalled => Ok(()),
     }
-}
-
-async fn until_cut(mut state: watch::Receiver<State>) -> io::Result<()> {
-    let _ = state.wait_for(|state| state.traffic == Traffic::Cut).await;
-    Err(io::ErrorKind::ConnectionReset.into())
 }
 
 #[cfg(test)]

@@ -5,20 +5,14 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use anyhow::Result;
 use futures_util::FutureExt;
 
-use super::{Stack, stack::Setup};
+use crate::stack::{Setup, Stack};
 
 /// Starts a stack, runs the test on it, and cleans up whatever the outcome. If it failed, shows what the proxies wrote.
-///
-/// # Panics
-/// When the test fails.
 pub async fn run(proxies: usize, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
-    run_with(Setup { proxies, ..Setup::default() }, test).await;
+    run_with(Setup::of(proxies), test).await;
 }
 
-/// The same on another setup.
-///
-/// # Panics
-/// When the test fails.
+/// Runs a test on any setup.
 pub async fn run_with(setup: Setup<'_>, test: impl AsyncFnOnce(&Stack) -> Result<()>) {
     let stack = Stack::start(setup).await.unwrap_or_else(|error| panic!("the stack did not start: {error:?}"));
     let outcome = AssertUnwindSafe(test(&stack)).catch_unwind().await;

@@ -8,9 +8,14 @@ use tailnet_tools::{cluster, identity::TestIdentity, message::Request};
 use tailnet_wire::Role;
 use tokio::sync::OnceCell;
 
-use super::{
-    Marker, Proxy, TestPeer, database::Database, operator::Operator, private_cluster::PrivateCluster,
-    proxy::ProxyOption, relay::Relay,
+use crate::{
+    database::Database,
+    marker::Marker,
+    operator::Operator,
+    private_cluster::PrivateCluster,
+    proxy::{Proxy, ProxyOption},
+    relay::Relay,
+    test_peer::TestPeer,
 };
 
 /// The network in which peers are made, unless a test says otherwise.
@@ -19,7 +24,6 @@ pub const NETWORK: &str = "home";
 /// A database with the extension, a network in it, and proxies.
 #[derive(Debug)]
 pub struct Stack {
-    /// Works in the database.
     pub operator: Operator,
     proxies: Vec<Proxy>,
     relays: Vec<Relay>,
@@ -29,10 +33,8 @@ pub struct Stack {
     marker: OnceCell<Marker>,
 }
 
-/// What a stack consists of.
 #[derive(Debug, Default)]
 pub struct Setup<'a> {
-    /// How many proxies.
     pub proxies: usize,
     /// What each of them is started with.
     pub options: &'a [ProxyOption<'a>],
@@ -44,28 +46,36 @@ pub struct Setup<'a> {
     pub standby: bool,
 }
 
+impl<'a> Setup<'a> {
+    /// So many proxies on the Postgres that all tests share.
+    pub fn of(proxies: usize) -> Self {
+        Self { proxies, ..Self::default() }
+    }
+
+    /// The proxies have these options.
+    #[must_use]
+    pub fn with(self, options: &'a [ProxyOption<'a>]) -> Self {
+        Self { options, ..self }
+    }
+}
+
 /// A client on the left proxy and an agent on the right one that know each other.
 #[derive(Debug)]
 pub struct Pair {
-    /// May open a tunnel to the agent, and has. Announced its node 1.
+    /// It has opened a tunnel to the agent, and announced its node 1.
     pub client: TestPeer,
-    /// Announced its node 1.
     pub agent: TestPeer,
 }
 
 impl Stack {
-    /// Starts everything.
-    ///
-    /// # Errors
-    /// When something does not start.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
         let Setup { proxies, options, private_cluster, relayed, standby } = setup;
-        let cluster = if private_cluster || standby { Some(PrivateCluster::start().await?) } else { None };
+        let cluster = if private_cluster || standby { Some(PrivateCluster::start("e2e").await?) } else { None };
         let superuser = cluster.as_ref().map_or_else(cluster::superuser, PrivateCluster::superuser)?;
         let database = Database::create_in(superuser, proxies).await?;
-        let operator = Operator { sql: database.connect().await? };
+        let operator = database.operator().await?;
         operator.create_network(NETWORK).await.context("cannot create a network")?;
-        // As if Postgres had run for long: a proxy that registers waits for nobody to come back.
+        // Pretend that Postgres has run for a long time. Otherwise a new proxy waits for peers to come back.
         let ran = "INSERT INTO tailnet_private.restoration (ended_at) VALUES (now() - '1 hour'::interval)";
         operator.sql.batch_execute(ran).await?;
         let standby = match &cluster {
@@ -88,7 +98,6 @@ impl Stack {
         Ok(Self { operator, proxies, relays, database, cluster, standby, marker: OnceCell::new() })
     }
 
-    /// The database.
     pub fn database(&self) -> &Database {
         &self.database
     }
@@ -103,68 +112,68 @@ impl Stack {
         self.standby.as_ref().expect("the setup has a standby")
     }
 
-    /// What stands between the left proxy and Postgres, in a [`Setup`] that says so.
+    /// The relay between the left proxy and Postgres, in a [`Setup`] that says so.
     pub fn left_relay(&self) -> &Relay {
         self.relays.first().expect("the setup has relays")
     }
 
-    /// The same of the right proxy.
+    /// The relay between the right proxy and Postgres, in a [`Setup`] that says so.
     pub fn right_relay(&self) -> &Relay {
         self.relays.last().expect("the setup has relays")
     }
 
-    /// All proxies.
     pub fn proxies(&self) -> &[Proxy] {
         &self.proxies
     }
 
-    /// The proxy of one peer of a pair.
+    /// The proxy of the client of a pair.
     pub fn left(&self) -> &Proxy {
         self.proxies.first().expect("a stack has a proxy")
     }
 
-    /// The proxy of the other peer: the same, if there is one only.
+    /// The proxy of the agent of a pair. If there is only one proxy, it is that one.
     pub fn right(&self) -> &Proxy {
         self.proxies.last().expect("a stack has a proxy")
     }
 
-    /// Makes a peer.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn create(&self, role: Role) -> Result<TestIdentity> {
         self.operator.create_peer(NETWORK, role).await
     }
 
     /// Makes a client and an agent that it may open tunnels to.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
     pub async fn create_pair(&self) -> Result<(TestIdentity, TestIdentity)> {
         let (client, agent) = (self.create(Role::Client).await?, self.create(Role::Agent).await?);
         self.operator.grant_tunnel(client.id, agent.id).await?;
         Ok((client, agent))
     }
 
+    /// Makes a peer, and connects it to the left proxy.
+    pub async fn connect_left(&self, role: Role) -> Result<TestPeer> {
+        self.left().connect(&self.create(role).await?).await
+    }
+
+    /// Makes a peer, and connects it to the right proxy.
+    pub async fn connect_right(&self, role: Role) -> Result<TestPeer> {
+        self.right().connect(&self.create(role).await?).await
+    }
+
+    /// A peer announces a node. Returns when that is committed.
+    pub async fn bind(&self, peer: &mut TestPeer, version: u64) -> Result<()> {
+        let node = peer.announce(version).await?;
+        self.operator.until_bound(peer.id(), &node).await
+    }
+
     /// Makes and connects a client and an agent, each with its node 1, opens the tunnel, and waits until both know.
-    ///
-    /// # Errors
-    /// When a peer cannot be made or connected.
     pub async fn pair(&self) -> Result<Pair> {
         let (client, agent) = self.create_pair().await?;
         let (mut client, mut agent) = (self.left().connect(&client).await?, self.right().connect(&agent).await?);
-        let agent_node = agent.announce(1).await?;
-        let client_node = client.identity().node(1);
-        client.send(Request::node(&client_node).and_add_tunnel(agent.id())).await?;
-        client.expect_node(agent.id(), &agent_node).await;
-        agent.expect_node(client.id(), &client_node).await;
+        agent.announce(1).await?;
+        client.announce_with(1, Request::add_tunnel(agent.id())).await?;
+        client.expect_each_other(&agent).await;
         Ok(Pair { client, agent })
     }
 
     /// Everything committed so far has been delivered to these peers, and all of it was expected.
-    ///
-    /// # Errors
-    /// When the marker cannot be made.
     #[track_caller]
     pub fn assert_nothing_else<'a>(&'a self, peers: &'a [&'a TestPeer]) -> impl Future<Output = Result<()>> + 'a {
         let at = Location::caller();
@@ -176,24 +185,16 @@ impl Stack {
     }
 
     /// Returns when everything committed so far has been delivered to these peers of [`NETWORK`].
-    ///
-    /// # Errors
-    /// When the marker cannot be made.
     pub async fn settle(&self, peers: &[&TestPeer]) -> Result<()> {
         let marker = self.marker.get_or_try_init(|| Marker::new(&self.operator, NETWORK, self.right())).await?;
         marker.pass(peers).await
     }
 
-    /// What all proxies wrote.
-    pub(super) fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         self.proxies.iter().map(|proxy| format!("--- {} wrote:\n{}\n", proxy.name(), proxy.log())).collect()
     }
 
-    /// Ends the proxies and removes the database.
-    ///
-    /// # Errors
-    /// When a proxy had ended by itself or panicked, or Postgres refuses.
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         let Self { operator, proxies, relays, database, cluster, standby, marker } = self;
         drop((operator, marker, relays));
         let mut outcome = Ok(());

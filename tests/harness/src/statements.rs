@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use super::{Proxy, Stack, deadline::until};
+use crate::{deadline::until, proxy::Proxy, stack::Stack};
 
-/// Calls by proxy role and text, at one moment. Heartbeats are left out: they go on whatever happens.
+/// How often each proxy has called each statement. Heartbeats are left out, because they never stop.
 #[derive(Debug, Default)]
 pub struct Statements(BTreeMap<(String, String), i64>);
 
-/// A statement of the role is counted before it commits: a change after it in the same network has to wait for it.
+/// Postgres counts a statement before it commits. A later change in the same network has to wait for that commit.
 const COUNT: &str = "
     SELECT r.rolname::text, s.query, sum(s.calls)::bigint
     FROM pg_stat_statements s
@@ -20,10 +20,6 @@ const COUNT: &str = "
     GROUP BY 1, 2";
 
 impl Statements {
-    /// Counts now.
-    ///
-    /// # Errors
-    /// When `pg_stat_statements` is not preloaded.
     pub async fn count(stack: &Stack) -> Result<Self> {
         let rows = stack.operator.sql.query(COUNT, &[]).await.context("pg_stat_statements must be preloaded")?;
         Ok(Self(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()))
@@ -31,18 +27,12 @@ impl Statements {
 
     /// What a proxy ran between `before` and now: text and number of calls.
     pub fn since(&self, before: &Self, proxy: &Proxy) -> Vec<(&str, i64)> {
-        let calls = |(role, query): &(String, String), calls: &i64| {
-            let earlier = before.0.get(&(role.clone(), query.clone())).copied().unwrap_or(0);
-            *calls - earlier
-        };
         let of_proxy = self.0.iter().filter(|((role, _), _)| role == proxy.role());
-        of_proxy.map(|(key, count)| (key.1.as_str(), calls(key, count))).filter(|(_, count)| *count > 0).collect()
+        let calls = of_proxy.map(|(key, calls)| (key.1.as_str(), calls - before.0.get(key).unwrap_or(&0)));
+        calls.filter(|(_, calls)| *calls > 0).collect()
     }
 
     /// Waits until a proxy has called a function since.
-    ///
-    /// # Errors
-    /// When it does not happen.
     pub async fn until_called(&self, stack: &Stack, proxy: &Proxy, function: &str) -> Result<()> {
         until(&format!("{} has called {function}", proxy.name()), async || {
             let now = Self::count(stack).await?;

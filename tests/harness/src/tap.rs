@@ -1,7 +1,7 @@
-//! What is said to coordinators, overheard.
+//! Listens to what Postgres tells the proxies.
 //!
-//! A superuser may read which channel each proxy listens on, and listen there too: so tests count and read the very
-//! payloads that Postgres delivers, without asking the proxy.
+//! A superuser may read which channel each proxy listens on, and listen there too. So tests count and read the payloads
+//! that Postgres delivers, without asking the proxy.
 
 use std::collections::HashMap;
 
@@ -12,41 +12,35 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use super::{Proxy, Stack, deadline::DEADLINE};
+use crate::{deadline::DEADLINE, stack::Stack};
 
-/// Listens on the channels of some proxies.
+/// Listens on the channels of all proxies.
 #[derive(Debug)]
 pub struct LogTap {
     client: Client,
     messages: mpsc::UnboundedReceiver<AsyncMessage>,
-    /// Which of the proxies has the channel.
+    /// The index of the proxy that has the channel.
     channels: HashMap<String, usize>,
     fence: String,
 }
 
-/// What one proxy was told.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// NOTIFY payloads.
     pub payloads: usize,
-    /// The events in them.
     pub events: Vec<Event>,
 }
 
 impl LogTap {
-    /// Starts to listen on the channels of `proxies`.
-    ///
-    /// # Errors
-    /// When one of them is not registered.
-    pub async fn open(stack: &Stack, proxies: &[&Proxy]) -> Result<Self> {
-        // Each proxy is told so once, at some time after its start.
+    /// Starts to listen on the channels of all proxies.
+    pub async fn open(stack: &Stack) -> Result<Self> {
+        // Postgres tells each proxy once, at some time after its start, that the tables are complete.
         stack.operator.until_settled().await?;
         let (client, messages) = cluster::connect_hearing(stack.database().superuser()).await?;
         let mut channels = HashMap::new();
-        for (index, proxy) in proxies.iter().enumerate() {
+        for (index, proxy) in stack.proxies().iter().enumerate() {
             let sql = "SELECT registration FROM tailnet_private.coordinators WHERE name = $1";
-            let row = client.query_one(sql, &[&proxy.name()]).await?;
-            channels.insert(format!("tailnet_{}", row.get::<_, Uuid>(0).simple()), index);
+            let registration: Uuid = stack.operator.value(sql, &[&proxy.name()]).await?;
+            channels.insert(format!("tailnet_{}", registration.simple()), index);
         }
         let fence = format!("tap_{}", Uuid::new_v4().simple());
         for channel in channels.keys().chain([&fence]) {
@@ -56,10 +50,7 @@ impl LogTap {
     }
 
     /// What each proxy was told in transactions that were committed since the last call, in the order of
-    /// [`LogTap::open`]. Nothing is waited for: a notification of our own comes after all those.
-    ///
-    /// # Errors
-    /// When the connection is lost, or a payload is not what the wire defines.
+    /// [`Stack::proxies`]. It does not wait: a notification of its own comes after all those.
     pub async fn take(&mut self) -> Result<Vec<Heard>> {
         let mut heard: Vec<(Heard, Assembler)> = Vec::new();
         heard.resize_with(self.channels.len(), Default::default);

@@ -13,26 +13,27 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_tungstenite::tungstenite;
 use uuid::Uuid;
 
-use super::{
+use crate::{
     deadline::DEADLINE,
-    inbox::{Inbox, Record, Stream},
+    inbox::{Inbox, Record},
 };
 
 /// A websocket to a proxy.
 ///
-/// Expectations are strict: about each other peer, every update has to be expected, in order. Only nodes may be passed
-/// over on the way to the expected one, because updates coalesce. They panic at the line of the test, with all that the
-/// peer was told; what was not expected is marked there with `*`.
+/// Expectations are strict: a test has to expect every update about each other peer, in order. Only nodes may be passed
+/// over on the way to the expected one, because updates coalesce. An expectation panics at the line of the test, and shows
+/// all that the peer was told; a `*` marks what the test did not expect.
 #[derive(Debug)]
 pub struct TestPeer {
     identity: TestIdentity,
+    node: Option<Value>,
     sender: Sender,
     inbox: Arc<Inbox>,
     reader: JoinHandle<()>,
 }
 
 impl TestPeer {
-    pub(super) fn new(identity: TestIdentity, coordinator: Coordinator) -> Self {
+    pub(crate) fn new(identity: TestIdentity, coordinator: Coordinator) -> Self {
         let (sender, mut receiver) = coordinator.split();
         let inbox = Arc::new(Inbox::default());
         let filled = Arc::clone(&inbox);
@@ -46,65 +47,65 @@ impl TestPeer {
                 }
             }
         });
-        Self { identity, sender, inbox, reader }
+        Self { identity, node: None, sender, inbox, reader }
     }
 
-    /// Who it is.
     pub fn identity(&self) -> &TestIdentity {
         &self.identity
     }
 
-    /// Its peer id.
     pub fn id(&self) -> Uuid {
         self.identity.id
     }
 
-    /// Sends a request.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
     pub async fn send(&mut self, request: Request) -> Result<()> {
         self.sender.send(&request).await.with_context(|| format!("{} cannot send", self.identity.name))
     }
 
     /// Announces [`TestIdentity::node`] of this version, and returns it.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
     pub async fn announce(&mut self, version: u64) -> Result<Value> {
+        self.announce_with(version, Request::default()).await
+    }
+
+    /// Announces a node, and asks for more in the same frame.
+    pub async fn announce_with(&mut self, version: u64, more: Request) -> Result<Value> {
         let node = self.identity.node(version);
-        self.send(Request::node(&node)).await?;
+        self.send(more.and_node(&node)).await?;
+        self.node = Some(node.clone());
         Ok(node)
     }
 
+    /// Announces a node, and waits until these partners are told of it.
+    #[track_caller]
+    pub fn announce_to<'a>(&'a mut self, version: u64, partners: &'a [&Self]) -> impl Future<Output = Result<()>> {
+        let at = Location::caller();
+        async move {
+            self.announce(version).await?;
+            for partner in partners {
+                partner.expect_announced(at, self).await;
+            }
+            Ok(())
+        }
+    }
+
+    pub async fn open_tunnel(&mut self, to: Uuid) -> Result<()> {
+        self.send(Request::add_tunnel(to)).await
+    }
+
+    pub async fn close_tunnel(&mut self, to: Uuid) -> Result<()> {
+        self.send(Request::remove_tunnel(to)).await
+    }
+
     /// Reports connections in one frame.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
     pub async fn report(&mut self, reports: &[Value]) -> Result<()> {
         self.send(Request::report_connections(reports)).await
     }
 
-    /// Sends a text frame as it is.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
-    pub async fn send_text(&mut self, text: &str) -> Result<()> {
-        self.send_raw(tungstenite::Message::text(text)).await
-    }
-
-    /// Sends any websocket message.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
     pub async fn send_raw(&mut self, message: tungstenite::Message) -> Result<()> {
         self.sender.send_raw(message).await.with_context(|| format!("{} cannot send", self.identity.name))
     }
 
     /// Says goodbye, and waits until the proxy agrees.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
     #[track_caller]
     pub fn disconnect(mut self) -> impl Future<Output = Result<()>> {
         let at = Location::caller();
@@ -115,18 +116,12 @@ impl TestPeer {
         }
     }
 
-    /// Ends the websocket in good order, without a goodbye.
-    ///
-    /// # Errors
-    /// When the websocket is gone.
-    pub async fn close(mut self) -> Result<()> {
-        self.send_raw(tungstenite::Message::Close(None)).await
+    /// Ends the websocket without a goodbye: in good order, or as [`Self::cut`] does.
+    pub async fn end(mut self, cut: bool) -> Result<()> {
+        if cut { self.cut().await } else { self.send_raw(tungstenite::Message::Close(None)).await }
     }
 
     /// Ends the connection without a word, like a process that is killed.
-    ///
-    /// # Errors
-    /// When the task that reads it failed.
     pub async fn cut(self) -> Result<()> {
         let Self { sender, reader, .. } = self;
         reader.abort();
@@ -145,22 +140,42 @@ impl TestPeer {
         self.expect_node_at(Location::caller(), id, node)
     }
 
-    /// Waits for LOST, which must be the next thing told about the peer.
+    /// Waits for the node that another peer announced last.
+    #[track_caller]
+    pub fn expect_node_of<'a>(&'a self, other: &'a Self) -> impl Future<Output = ()> + 'a {
+        self.expect_announced(Location::caller(), other)
+    }
+
+    /// Waits until each of two peers is told of the node that the other announced last.
+    #[track_caller]
+    pub fn expect_each_other<'a>(&'a self, other: &'a Self) -> impl Future<Output = ()> + 'a {
+        let (one, two) = (self.expect_node_of(other), other.expect_node_of(self));
+        async move {
+            one.await;
+            two.await;
+        }
+    }
+
+    /// Waits for LOST, which must be the next update about the peer.
     #[track_caller]
     pub fn expect_lost(&self, id: Uuid) -> impl Future<Output = ()> {
-        self.expect(Location::caller(), id, Kind::Lost, |_| true)
+        self.expect_update(Location::caller(), id, Kind::Lost, |_| true)
     }
 
-    /// Waits for DISCONNECTED, which must be the next thing told about the peer.
+    /// Waits for DISCONNECTED, which must be the next update about the peer.
     #[track_caller]
     pub fn expect_disconnected(&self, id: Uuid) -> impl Future<Output = ()> {
-        self.expect(Location::caller(), id, Kind::Disconnected, |_| true)
+        self.expect_update(Location::caller(), id, Kind::Disconnected, |_| true)
     }
 
-    /// Waits for READY_FOR_HANDSHAKE of a peer.
     #[track_caller]
     pub fn expect_ready(&self, id: Uuid) -> impl Future<Output = ()> {
-        self.expect(Location::caller(), id, Kind::ReadyForHandshake, |_| true)
+        self.expect_update(Location::caller(), id, Kind::ReadyForHandshake, |_| true)
+    }
+
+    #[track_caller]
+    pub fn next_error(&self) -> impl Future<Output = String> {
+        self.expect(Location::caller(), "an error", Record::take_error)
     }
 
     /// Waits for the next error, which must contain all of these texts.
@@ -168,44 +183,37 @@ impl TestPeer {
     pub fn expect_error<'a>(&'a self, texts: &'a [&'a str]) -> impl Future<Output = ()> + 'a {
         let at = Location::caller();
         async move {
-            let error = self.error(at).await;
+            let error = self.expect(at, "an error", Record::take_error).await;
             if let Some(missing) = texts.iter().find(|text| !error.contains(**text)) {
-                self.fail(at, &format!("expected {missing:?} in the error {error:?}"));
+                self.fail(at, &format!("{missing:?} in the error {error:?}"));
             }
         }
     }
 
-    /// Waits for the next error, and returns it.
+    /// Waits for an error with these texts, and for the end of the websocket with this code.
     #[track_caller]
-    pub fn next_error(&self) -> impl Future<Output = String> {
-        self.error(Location::caller())
+    pub fn expect_refusal<'a>(&'a self, texts: &'a [&'a str], code: u16) -> impl Future<Output = ()> + 'a {
+        let (error, close) = (self.expect_error(texts), self.expect_close(code));
+        async move {
+            error.await;
+            close.await;
+        }
     }
 
     /// Waits until all these reports are acknowledged, each of them one time more than was expected before.
     #[track_caller]
     pub fn expect_acknowledged<'a>(&'a self, ids: &'a [Uuid]) -> impl Future<Output = ()> + 'a {
-        let at = Location::caller();
-        async move {
-            let found = self.inbox.wait(|record| record.acknowledge(ids).then_some(()));
-            if timeout(DEADLINE, found).await.is_err() {
-                self.fail(at, &format!("expected that {} reports are acknowledged: {ids:?}", ids.len()));
-            }
-        }
+        self.expect(Location::caller(), "acknowledged reports", |record| record.take_acknowledged(ids).then_some(()))
     }
 
     /// Waits until so many reports have been acknowledged since it connected.
     #[track_caller]
     pub fn until_acknowledged(&self, count: usize) -> impl Future<Output = ()> {
-        let at = Location::caller();
-        async move {
-            let found = self.inbox.wait(|record| (record.acknowledged().len() >= count).then_some(()));
-            if timeout(DEADLINE, found).await.is_err() {
-                self.fail(at, &format!("expected that {count} reports are acknowledged"));
-            }
-        }
+        self.expect(Location::caller(), "acknowledged reports", move |record| {
+            (record.acknowledged().len() >= count).then_some(())
+        })
     }
 
-    /// The reports that have been acknowledged, in order.
     pub fn acknowledged(&self) -> Vec<Uuid> {
         self.inbox.lock().acknowledged().collect()
     }
@@ -216,93 +224,77 @@ impl TestPeer {
         self.expect_close_at(Location::caller(), code)
     }
 
-    /// Waits for the end of the websocket, whatever its code.
     #[track_caller]
     pub fn expect_end(&self) -> impl Future<Output = ()> {
-        let at = Location::caller();
-        async move {
-            self.ended(at).await;
-        }
+        self.expect(Location::caller(), "the end of the websocket", |record| record.closed.is_some().then_some(()))
     }
 
-    /// The last that was told of a peer is of this kind. What came before it may be anything, and is accounted for.
+    /// The last update about a peer is of this kind. The updates before it may be anything, and are taken as expected.
     #[track_caller]
     pub fn assert_ended_on(&self, id: Uuid, kind: Kind) {
-        let last = self.inbox.lock().last(id, Stream::of(kind));
+        let last = self.inbox.lock().last(id, kind);
         if last != Some(kind) {
-            self.fail(Location::caller(), &format!("expected {kind:?} as the last word on {id}, not {last:?}"));
+            self.fail(Location::caller(), &format!("{kind:?} as the last word on {id}, not {last:?}"));
         }
         self.forgive(id);
     }
 
-    /// How often it was told this of a peer.
     pub fn count(&self, id: Uuid, kind: Kind) -> usize {
         self.inbox.lock().count(id, kind)
     }
 
-    /// Everything that this peer was told was expected, and it is still connected. Says something about the future
-    /// only after a [`super::Marker`] has passed.
+    /// The test expected everything that this peer was told, and the peer is still connected. Says something about the
+    /// future only after a marker has passed.
     #[track_caller]
     pub fn assert_nothing_else(&self) {
         self.assert_nothing_else_at(Location::caller());
     }
 
-    pub(super) fn assert_nothing_else_at(&self, at: &Location<'_>) {
+    pub(crate) fn assert_nothing_else_at(&self, at: &Location<'_>) {
         let record = self.inbox.lock();
-        let fine = record.is_accounted() && record.closed.is_none();
+        let fine = record.is_expected() && record.closed.is_none();
         drop(record);
         if !fine {
-            self.fail(at, "expected nothing but what was expected before");
+            self.fail(at, "nothing but what was expected before");
         }
     }
 
-    /// Takes what was told about a peer as expected, whatever it is.
-    pub(super) fn forgive(&self, id: Uuid) {
+    /// Takes everything that was told about a peer as expected.
+    pub(crate) fn forgive(&self, id: Uuid) {
         self.inbox.lock().forgive(id);
     }
 
-    pub(super) async fn expect_node_at(&self, at: &Location<'_>, id: Uuid, node: &Value) {
-        self.expect(at, id, Kind::Node, |update| update.node.as_ref() == Some(node)).await;
+    pub(crate) async fn expect_announced(&self, at: &Location<'_>, other: &Self) {
+        let node = other.node.as_ref().expect("it has announced a node");
+        self.expect_node_at(at, other.id(), node).await;
     }
 
-    async fn expect(&self, at: &Location<'_>, id: Uuid, kind: Kind, is_it: impl Fn(&Update) -> bool) {
-        let stream = Stream::of(kind);
-        let step = || self.inbox.wait(|record| record.next(id, stream, |update| update.kind == kind));
-        let found = async {
-            loop {
-                let update = step().await;
-                if update.kind != kind {
-                    self.fail(at, &format!("expected {kind:?} of {id} and got {:?}", update.kind));
-                }
-                if is_it(&update) {
-                    break;
-                }
-            }
-        };
-        if timeout(DEADLINE, found).await.is_err() {
-            self.fail(at, &format!("expected {kind:?} of {id}"));
+    pub(crate) async fn expect_node_at(&self, at: &Location<'_>, id: Uuid, node: &Value) {
+        self.expect_update(at, id, Kind::Node, |update| update.node.as_ref() == Some(node)).await;
+    }
+
+    async fn expect_update(&self, at: &Location<'_>, id: Uuid, kind: Kind, is_it: impl Fn(&Update) -> bool) {
+        let what = format!("{kind:?} of {id}");
+        if let Err(other) = self.expect(at, &what, |record| record.take(id, kind, &is_it)).await {
+            self.fail(at, &format!("{what}, got {other:?}"));
         }
     }
 
     async fn expect_close_at(&self, at: &Location<'_>, expected: u16) -> String {
-        let (code, reason) = self.ended(at).await;
+        let (code, reason) = self.expect(at, "the end of the websocket", |record| record.closed.clone()).await;
         if code != Some(expected) {
-            self.fail(at, &format!("expected the close code {expected}"));
+            self.fail(at, &format!("the close code {expected}"));
         }
         reason
     }
 
-    async fn error(&self, at: &Location<'_>) -> String {
-        let error = timeout(DEADLINE, self.inbox.wait(Record::next_error)).await;
-        error.unwrap_or_else(|_| self.fail(at, "expected an error"))
+    async fn expect<T>(&self, at: &Location<'_>, what: &str, look: impl Fn(&mut Record) -> Option<T>) -> T {
+        let found = timeout(DEADLINE, self.inbox.wait(look)).await;
+        found.unwrap_or_else(|_| self.fail(at, what))
     }
 
-    async fn ended(&self, at: &Location<'_>) -> (Option<u16>, String) {
-        let closed = timeout(DEADLINE, self.inbox.wait(|record| record.closed.clone())).await;
-        closed.unwrap_or_else(|_| self.fail(at, "expected the end of the websocket"))
-    }
-
-    fn fail(&self, at: &Location<'_>, what: &str) -> ! {
-        panic!("at {at}: {} ({}): {what}. It was told:\n{}", self.identity.name, self.id(), self.inbox.lock());
+    fn fail(&self, at: &Location<'_>, expected: &str) -> ! {
+        let (name, id) = (&self.identity.name, self.id());
+        panic!("at {at}: {name} ({id}): expected {expected}. It was told:\n{}", self.inbox.lock());
     }
 }
