@@ -96,6 +96,7 @@ lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scri
 
 layout: ## Look for files in a circle, and for files that are too long
 	cargo run --quiet --release --package tailnet-layout $(LOCKED)
+	@git ls-files Makefile '*.rs' '*.sql' | xargs wc -l | awk '$$2 != "total" && $$1 > 400 { print $$2 " has " $$1 " lines; the limit is 400: split it"; bad = 1 } END { exit bad }'
 
 advisories: deps-lint ## Look for known bugs of dependencies; fetches the list from github.com, so lint does not do it
 	cargo deny $(LOCKED) check advisories

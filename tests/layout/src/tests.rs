@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{report, tree};
+use crate::{circles, tree};
 
 /// The problems of a crate whose files are `(path, text)`; the first is its root.
 fn problems(files: &[(&str, &str)]) -> Vec<String> {
     let texts: BTreeMap<&Path, &str> = files.iter().map(|(path, text)| (Path::new(*path), *text)).collect();
     let tree = tree::read(Path::new(files[0].0), &|path| texts.get(path).map(|text| (*text).to_owned()))
         .expect("the tree can be read");
-    report::circles("crate", &tree, Path::new(""))
+    circles::problems("crate", &tree, Path::new(""))
 }
 
 /// Fails unless there is one problem, and it says all of `parts`.

@@ -26,6 +26,7 @@ pub struct File {
     pub only_declares: bool,
 }
 
+#[derive(Default)]
 pub struct Module {
     pub file: FileId,
     pub parent: Option<ModuleId>,
@@ -88,17 +89,9 @@ impl Tree {
         sources: Sources,
     ) -> Result<ModuleId> {
         let id = self.modules.len();
-        self.modules.push(Module {
-            file,
-            parent,
-            children: BTreeMap::new(),
-            items: BTreeSet::new(),
-            imports: Vec::new(),
-            mentions: Vec::new(),
-            impls: Vec::new(),
-        });
+        self.modules.push(Module { file, parent, ..Module::default() });
         for item in items {
-            if item::is_test(item::attributes(&item)) {
+            if item::is_test(&item) {
                 continue;
             }
             match item {
@@ -137,13 +130,13 @@ impl Tree {
     }
 
     fn read_impl(&mut self, id: ModuleId, mut item: ItemImpl) {
-        item.items.retain(|part| !item::is_test(item::part_attributes(part)));
+        item.items.retain(|part| !item::is_test(part));
         let of = match &*item.self_ty {
             Type::Path(of) => of.path.segments.iter().map(|segment| item::name(&segment.ident)).collect(),
             _ => Vec::new(),
         };
         if item.trait_.is_none() && !of.is_empty() {
-            let names = item.items.iter().filter_map(item::part_name).collect();
+            let names = item.items.iter().filter_map(item::defined).collect();
             self.modules[id].impls.push(Methods { of: of.clone(), names });
         }
         self.read_tokens(id, item.into_token_stream(), &of);
@@ -156,7 +149,10 @@ impl Tree {
         {
             self.macros.insert(item::name(name), file);
         }
-        self.modules[id].items.extend(item::names(&item));
+        if let Item::ForeignMod(block) = &item {
+            self.modules[id].items.extend(block.items.iter().filter_map(item::defined));
+        }
+        self.modules[id].items.extend(item::defined(&item));
         self.read_tokens(id, item.into_token_stream(), &[]);
     }
 
