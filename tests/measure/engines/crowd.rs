@@ -8,7 +8,7 @@ use std::sync::{
 
 use anyhow::{Context, Result, ensure};
 use tailnet_harness::{database::Database, deadline::until};
-use tailnet_proxy::{database::Database as Url, listener::Listener, store::Store};
+use tailnet_proxy::postgres::{database::Database as Url, listener::Listener, store::Store};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use uuid::Uuid;

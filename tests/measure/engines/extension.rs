@@ -14,17 +14,13 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser as _;
 use tailnet_harness::database::Database;
 use tailnet_proxy::{
-    batcher::{Batcher, Batching, Request},
+    batch::batcher::{Batcher, Batching, Request},
     config::Config,
-    database::Database as Url,
-    fold::Fold,
-    id::SessionId,
-    listener::Listener,
-    outbox::Outbox,
-    store::Store,
-    told::Kind,
+    message::Change,
+    postgres::{database::Database as Url, listener::Listener, store::Store},
+    state::{fold::Fold, outbox::Outbox},
 };
-use tailnet_wire::{Event, payload::Assembler};
+use tailnet_wire::{Assembler, Event, SessionId};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -52,6 +48,8 @@ const IDENTITIES: &str = "
 struct Node(String);
 
 impl Request for Node {
+    const WORKER: &'static str = "binder";
+
     fn merge(self, newer: Self) -> Self {
         newer
     }
@@ -192,7 +190,7 @@ impl Coordinator {
     async fn hire(&mut self, database: &Database, place: usize, mouth: &Mouth) -> Result<()> {
         let url: Url = database.url(&database.logins()[place])?.parse()?;
         for _ in 0..self.workers {
-            let store = Store::connect(&url, "binder").await?;
+            let store = Store::connect(&url, Node::WORKER).await?;
             let (binder, registration, batching) = (Arc::clone(&self.binder), self.registration, self.batching);
             self.tasks.spawn(report(bind(store, registration, binder, batching), mouth.clone()));
         }
@@ -268,11 +266,11 @@ impl Ear {
     fn deliver(&self, ids: &[Uuid], heard: &mut Vec<Heard>) -> Result<()> {
         for outbox in ids.iter().filter_map(|id| self.outboxes.get(id)) {
             let delivery = outbox.take();
-            ensure!(delivery.close.is_none() && delivery.errors.is_empty(), "a session was refused: {delivery:?}");
+            ensure!(delivery.ending.is_none() && delivery.refused.is_empty(), "a session was refused: {delivery:?}");
             for update in delivery.updates {
-                let (Kind::Node, Some(node)) = (update.kind, &update.node) else { bail!("unexpected {update:?}") };
+                let Change::Node(node) = &update.change else { bail!("unexpected {update:?}") };
                 let place = self.pairs.place(update.id).context("an update is about a peer that nobody made")?;
-                let version = version(node.get()).context("a node is none that was announced")?;
+                let version = version(node.as_str()).context("a node is none that was announced")?;
                 heard.push(Heard { place, version, at: Instant::now() });
             }
         }

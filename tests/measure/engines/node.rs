@@ -28,14 +28,14 @@ pub fn version(node: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use tailnet_wire::{Role, node::Node};
+    use tailnet_wire::{NodeFields, Role};
 
     use super::*;
 
     #[test]
     fn the_extension_takes_the_nodes_and_tells_versions_apart() {
         let id = Uuid::new_v4();
-        let parse = |text: &str| Node::parse(text).expect("a node");
+        let parse = |text: &str| NodeFields::parse(text).expect("a node");
         let (one, two) = (node(id, 1), node(id, u64::MAX));
         for role in [Role::Agent, Role::Client] {
             parse(&one).check(role, id).expect("it may be announced");

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use tailnet_proxy::batcher::{Batcher, Batching, Request};
+use tailnet_proxy::batch::batcher::{Batcher, Batching, Request};
 use tokio_postgres::{
     Client, Statement,
     types::{FromSql, ToSql, Type},
@@ -63,6 +63,8 @@ impl std::fmt::Display for Options {
 struct Newest<T>(T);
 
 impl<T> Request for Newest<T> {
+    const WORKER: &'static str = "replica";
+
     fn merge(self, newer: Self) -> Self {
         newer
     }

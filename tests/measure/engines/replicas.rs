@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tailnet_harness::database::Database;
-use tailnet_proxy::database::Database as Url;
+use tailnet_proxy::postgres::database::Database as Url;
 use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;

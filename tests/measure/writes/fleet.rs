@@ -111,7 +111,7 @@ async fn writes_heartbeats() -> Result<bool> {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-proxy");
     let binary = env::var_os("TAILNET_PROXY_BIN").unwrap_or_else(|| built.into());
     let output = Command::new(binary).arg("--help").output().await.context("cannot run tailnet-proxy: make build")?;
-    Ok(String::from_utf8_lossy(&output.stdout).contains("--heartbeat-"))
+    Ok(String::from_utf8_lossy(&output.stdout).contains("--liveness-"))
 }
 
 impl Load {
