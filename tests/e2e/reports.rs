@@ -81,6 +81,15 @@ async fn b64_reports_are_acknowledged_after_the_commit(stack: &Stack) -> Result<
         other.expect_acknowledged(&[id(&good)]).await;
     }
     assert_eq!(rows(stack).await?, 4 + 9, "nothing of a malformed report is written");
+
+    // What stands beside it in the same frame is done.
+    let mut mixed = stack.connect_left(Role::Agent).await?;
+    let (good, mut bad) = (alone(), alone());
+    bad["colour"] = "red".into();
+    mixed.report(&[bad, good.clone()]).await?;
+    mixed.expect_acknowledged(&[id(&good)]).await;
+    mixed.expect_refusal(&["report", "events are malformed: event 1: unknown field `colour`"], 1008).await;
+    assert_eq!(rows(stack).await?, 4 + 9 + 1);
     Ok(())
 }
 

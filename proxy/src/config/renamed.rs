@@ -16,7 +16,7 @@ const RENAMED: [Renamed; 2] = [
 
 /// The arguments with the new names of all options, and what to warn about. `variable` reads the environment.
 ///
-/// An old variable becomes an argument, unless the option is given under its new name: an argument or a new variable wins.
+/// An argument wins over a variable, and a variable under the new name over one under the old name.
 pub fn translate(
     arguments: impl IntoIterator<Item = OsString>,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -36,7 +36,8 @@ pub fn translate(
         if !given && variable(&new_variable).is_none() {
             let mut argument = OsString::from(format!("--{new}="));
             argument.push(value);
-            arguments.push(argument);
+            // Before all others: `--` ends the options.
+            arguments.insert(arguments.len().min(1), argument);
         }
     }
     (arguments, warnings)

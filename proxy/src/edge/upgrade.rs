@@ -1,21 +1,21 @@
 //! The websocket handshake of RFC 6455, section 4.2.
 //!
-//! tungstenite checks it. axum's own extractor is not used, because it hides the stream below the websocket: the proxy must
-//! read and throw away what a peer sent too much before it closes the socket, or TCP resets the connection and the peer
-//! never sees why.
+//! axum's own extractor is not used, because it hides the stream below the websocket: the proxy must read and throw away
+//! what a peer sent too much before it closes the socket, or TCP resets the connection and the peer never sees why. The
+//! check of tungstenite is not used, because it reads only the first header line of a name, and an intermediary may send
+//! `Connection` and `Upgrade` as lists in several lines.
 
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, Response, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header},
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        error::{Error, ProtocolError},
-        handshake::server::create_response_with_body,
+        handshake::derive_accept_key,
         protocol::{Role, WebSocketConfig},
     },
 };
@@ -46,7 +46,7 @@ pub enum UpgradeError {
 /// A request that may become a websocket.
 #[derive(Debug)]
 pub struct Upgrade {
-    response: Response<Body>,
+    accept: HeaderValue,
     upgrade: OnUpgrade,
 }
 
@@ -56,20 +56,33 @@ impl Upgrade {
     /// # Errors
     /// Says what was expected.
     pub fn new(mut request: Request) -> Result<Self, UpgradeError> {
-        let mut response = create_response_with_body(&request, Body::empty).map_err(|error| match error {
-            Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => UpgradeError::Version,
-            _ => UpgradeError::NoUpgrade,
-        })?;
-        if !token::subprotocols(request.headers()).any(|protocol| protocol == SUBPROTOCOL) {
+        let headers = request.headers();
+        let key = headers.get(header::SEC_WEBSOCKET_KEY);
+        let asked = request.method() == Method::GET
+            && lists(headers, &header::CONNECTION, "upgrade")
+            && lists(headers, &header::UPGRADE, "websocket");
+        let (true, Some(key)) = (asked, key) else { return Err(UpgradeError::NoUpgrade) };
+        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(UpgradeError::Version);
+        }
+        if !token::subprotocols(headers).any(|protocol| protocol == SUBPROTOCOL) {
             return Err(UpgradeError::Subprotocol);
         }
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        Ok(Self { response, upgrade: hyper::upgrade::on(&mut request) })
+        let accept = derive_accept_key(key.as_bytes());
+        let accept = HeaderValue::try_from(accept).expect("base64 is a header value");
+        Ok(Self { accept, upgrade: hyper::upgrade::on(&mut request) })
     }
 
     /// The answer that opens the websocket, and the websocket, which opens when the answer was sent.
     pub fn answer(self) -> (Response<Body>, impl Future<Output = Result<Socket, hyper::Error>>) {
-        let Self { response, upgrade } = self;
+        let Self { accept, upgrade } = self;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         let socket = async {
             let io = TokioIo::new(upgrade.await?);
             let config = WebSocketConfig::default()
@@ -81,4 +94,10 @@ impl Upgrade {
         };
         (response, socket)
     }
+}
+
+/// Whether a header that is a list has this word.
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
 }

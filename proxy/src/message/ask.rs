@@ -40,8 +40,8 @@ pub enum Wish {
 pub struct Report {
     /// The agent's own id of the report. The report is acknowledged by it.
     pub id: Uuid,
-    /// What happened.
-    pub event: ConnectionEvent,
+    /// What happened, or why it can never be written.
+    pub event: Result<ConnectionEvent, String>,
 }
 
 impl Ask {

@@ -22,17 +22,21 @@ pub trait Codec: Send + Sized + 'static {
     /// Whether a delivery can be written now. While it is false, updates wait in the outbox, where they conflate.
     fn can_deliver(&self) -> bool;
 
-    /// Writes all parts of a delivery but its ending, in their order.
+    /// Writes all parts of a delivery but its ending, in their order. Each message may take as long as `patience`.
     ///
     /// # Errors
-    /// When the connection ended.
-    fn deliver(&mut self, delivery: &Delivery) -> impl Future<Output = Result<(), Gone>> + Send;
+    /// When the connection ended, or the peer takes nothing.
+    fn deliver(
+        &mut self,
+        delivery: &Delivery,
+        patience: Duration,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// Asks the peer whether it lives. A peer that lives is heard.
     ///
     /// # Errors
-    /// When the connection ended.
-    fn ping(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+    /// When the connection ended, or the peer takes nothing.
+    fn ping(&mut self, patience: Duration) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// Tells the peer why the session ends, and closes the connection in such a way that the peer sees it. A peer that takes
     /// nothing for `patience` is cut off.
@@ -65,12 +69,11 @@ pub enum HearError {
     Malformed(Malformed),
 }
 
-/// The connection ended.
+/// Why a message was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
-
-impl From<Gone> for HearError {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
+pub enum WriteError {
+    /// The connection ended.
+    Gone,
+    /// The peer took nothing for as long as it may.
+    Silent,
 }

@@ -9,15 +9,15 @@ use std::{sync::Arc, time::Duration};
 use tailnet_wire::{Role, SessionId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     batch::request::{Admitted, Sighting},
-    message::{Ask, Delivery, Ending, Refused},
+    message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused},
     observe::trace::Closing,
-    peer::codec::{Codec, Gone, HearError, Heard},
+    peer::codec::{Codec, HearError, Heard, WriteError},
     state::{
         outbox::Outbox,
         switchboard::{Joined, Switchboard},
@@ -108,9 +108,12 @@ enum End {
     Ended(Ending),
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
+impl From<WriteError> for End {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Gone => Self::Gone,
+            WriteError::Silent => Self::Silent,
+        }
     }
 }
 
@@ -173,8 +176,7 @@ impl<C: Codec> Session<C> {
                     }
                     // The silence of a peer means nothing while it is not read.
                     self.unanswered = if hears { self.unanswered + 1 } else { 0 };
-                    let patience = self.options.patience();
-                    Box::pin(within(patience, self.codec.ping())).await?;
+                    Box::pin(self.codec.ping(self.options.patience())).await?;
                 }
             }
         }
@@ -208,7 +210,8 @@ impl<C: Codec> Session<C> {
         for ask in asks {
             match ask {
                 Ask::Report(_) if self.role != Role::Agent => {
-                    return Err(self.refuse(Refused::ReportByRole(self.role)).await);
+                    let problem = C::words(&Refused::ReportByRole(self.role));
+                    return Err(End::Ended(Ending::Malformed(Malformed { kind: MalformedKind::Form, problem })));
                 }
                 Ask::Report(reports) => self.switchboard.report(id, reports, &room),
                 Ask::Announce(node) => self.switchboard.announce(id, node, Arc::clone(&permit)),
@@ -222,13 +225,6 @@ impl<C: Codec> Session<C> {
             }
         }
         Ok(())
-    }
-
-    /// Tells the peer of a refusal that the session itself makes.
-    async fn refuse(&mut self, refused: Refused) -> End {
-        let ending = Some(Ending::Refused);
-        let delivery = Delivery { refused: vec![refused], ending, ..Delivery::default() };
-        self.deliver(delivery).await.err().unwrap_or(End::Gone)
     }
 
     /// The goodbye is answered when Postgres knows. Until then the peer is told nothing more.
@@ -247,7 +243,7 @@ impl<C: Codec> Session<C> {
         for refused in &delivery.refused {
             self.switchboard.traces.error(self.id, || C::words(refused));
         }
-        within(self.options.patience(), self.codec.deliver(&delivery)).await?;
+        self.codec.deliver(&delivery, self.options.patience()).await?;
         self.switchboard.metrics.updates.inc_by(delivery.updates.len() as u64);
         delivery.ending.map_or(Ok(()), |ending| Err(End::Ended(ending)))
     }
@@ -274,14 +270,6 @@ impl<C: Codec> Session<C> {
 
 fn closing<C: Codec>(ending: &Ending) -> Closing {
     Closing::Closed { code: C::code(ending), wanted: ending.is_wanted() }
-}
-
-/// A peer that takes nothing for so long is silent.
-async fn within(patience: Duration, write: impl Future<Output = Result<(), Gone>>) -> Result<(), End> {
-    match timeout(patience, write).await {
-        Ok(written) => written.map_err(End::from),
-        Err(_) => Err(End::Silent),
-    }
 }
 
 /// Pending when there is nothing to wait for.

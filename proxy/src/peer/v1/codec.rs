@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     message::{Delivery, Ending, Refused},
     peer::{
-        codec::{Codec, Gone, HearError, Heard},
+        codec::{Codec, HearError, Heard, WriteError},
         v1::{answer, frame},
     },
 };
@@ -46,8 +46,11 @@ impl JsonCodec {
         Self { socket, peer }
     }
 
-    async fn write(&mut self, message: Message) -> Result<(), Gone> {
-        self.socket.send(message).await.map_err(|_| Gone)
+    async fn write(&mut self, message: Message, patience: Duration) -> Result<(), WriteError> {
+        match timeout(patience, self.socket.send(message)).await {
+            Ok(sent) => sent.map_err(|_| WriteError::Gone),
+            Err(_) => Err(WriteError::Silent),
+        }
     }
 }
 
@@ -75,27 +78,27 @@ impl Codec for JsonCodec {
         true
     }
 
-    async fn deliver(&mut self, delivery: &Delivery) -> Result<(), Gone> {
+    async fn deliver(&mut self, delivery: &Delivery, patience: Duration) -> Result<(), WriteError> {
         if !delivery.updates.is_empty() {
-            self.write(Message::text(answer::updates(&delivery.updates))).await?;
+            self.write(Message::text(answer::updates(&delivery.updates)), patience).await?;
         }
         if !delivery.acknowledged.is_empty() {
-            self.write(Message::text(answer::acknowledged(&delivery.acknowledged))).await?;
+            self.write(Message::text(answer::acknowledged(&delivery.acknowledged)), patience).await?;
         }
         for refused in &delivery.refused {
-            self.write(Message::text(answer::error(&answer::words(refused)))).await?;
+            self.write(Message::text(answer::error(&answer::words(refused))), patience).await?;
         }
         Ok(())
     }
 
-    async fn ping(&mut self) -> Result<(), Gone> {
-        self.write(Message::Ping(Default::default())).await
+    async fn ping(&mut self, patience: Duration) -> Result<(), WriteError> {
+        self.write(Message::Ping(Default::default()), patience).await
     }
 
     async fn end(mut self, ending: Ending, patience: Duration) {
         if let Ending::Malformed(malformed) = &ending {
             let error = Message::text(answer::error(&malformed.problem));
-            if !matches!(timeout(patience, self.write(error)).await, Ok(Ok(()))) {
+            if self.write(error, patience).await.is_err() {
                 return;
             }
         }

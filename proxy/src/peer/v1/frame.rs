@@ -10,12 +10,10 @@ use crate::message::{Ask, Malformed, MalformedKind, Report, Wish, ask::MAX_REPOR
 /// The largest message of a peer, in bytes.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 
-/// A message of a peer. Its fields are done in this order.
+/// A message of a peer. An error that lists the fields lists them in this order.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Frame {
-    #[serde(default, deserialize_with = "reports")]
-    report_connections: Vec<RawReport>,
     #[serde(default, deserialize_with = "object")]
     update_self: Option<UpdateSelf>,
     #[serde(default, deserialize_with = "object")]
@@ -26,6 +24,8 @@ struct Frame {
     disconnect: Option<Disconnect>,
     #[serde(default)]
     ready_for_handshake: Vec<Object<Target>>,
+    #[serde(default, deserialize_with = "reports")]
+    report_connections: Vec<RawReport>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,7 +54,7 @@ type RawReport = (Uuid, Map<String, Value>);
 /// When it is not JSON, or not a request.
 pub fn parse(text: &str, peer: Uuid) -> Result<Vec<Ask>, Malformed> {
     let error = match serde_json::from_str::<Object<Frame>>(text) {
-        Ok(Object(frame)) => return frame.asks(peer),
+        Ok(Object(frame)) => return Ok(frame.asks(peer)),
         Err(error) => error,
     };
     // The parser stops at the first wrong field. Look whether the rest is JSON at all.
@@ -86,11 +86,12 @@ fn malformed(kind: MalformedKind, problem: String) -> Malformed {
 }
 
 impl Frame {
-    fn asks(self, peer: Uuid) -> Result<Vec<Ask>, Malformed> {
+    /// What it asks, in the order in which that is done.
+    fn asks(self, peer: Uuid) -> Vec<Ask> {
         let mut asks = Vec::new();
         if !self.report_connections.is_empty() {
-            let reports = self.report_connections.into_iter().map(|(id, fields)| report(peer, id, fields));
-            asks.push(Ask::Report(reports.collect::<Result<_, _>>()?));
+            let reports = self.report_connections.into_iter();
+            asks.push(Ask::Report(reports.map(|(id, fields)| Report { id, event: event(peer, fields) }).collect()));
         }
         asks.extend(self.update_self.map(|update| Ask::Announce(update.node)));
         asks.extend(self.add_tunnel.map(|target| Ask::Tunnel { dst: target.id, wish: Wish::Open }));
@@ -99,7 +100,7 @@ impl Frame {
         if !self.ready_for_handshake.is_empty() {
             asks.push(Ask::Ready(self.ready_for_handshake.into_iter().map(|Object(target)| target.id).collect()));
         }
-        Ok(asks)
+        asks
     }
 }
 
@@ -125,16 +126,18 @@ fn reports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RawReport>,
     reports.collect()
 }
 
-/// Makes the event of a report. Its times and its address are left to Postgres.
-fn report(agent: Uuid, id: Uuid, mut fields: Map<String, Value>) -> Result<Report, Malformed> {
+/// The event of a report, or what is wrong with it, as the extension would say it. Its times and its address are left to
+/// Postgres.
+fn event(agent: Uuid, mut fields: Map<String, Value>) -> Result<ConnectionEvent, String> {
     fields.insert("agent_id".to_owned(), agent.to_string().into());
-    let wrong = |problem: &dyn std::fmt::Display| {
-        malformed(MalformedKind::Form, format!("report {id} is refused: the event {problem}"))
-    };
-    let event = ConnectionEvent::deserialize(Value::Object(fields))
-        .map_err(|error| wrong(&format_args!("is malformed: {error}")))?;
-    event.check().map_err(|error| wrong(&error))?;
-    Ok(Report { id, event })
+    let event = ConnectionEvent::deserialize(&fields).map_err(|error| {
+        // The parser of a text says where in it the error is.
+        let text = serde_json::to_string(&[&fields]).expect("its keys are strings");
+        let placed = serde_json::from_str::<[ConnectionEvent; 1]>(&text).err().unwrap_or(error);
+        format!("events are malformed: event 1: {placed}")
+    })?;
+    event.check().map_err(|error| format!("event 1 {error}"))?;
+    Ok(event)
 }
 
 #[cfg(test)]
@@ -174,23 +177,32 @@ mod tests {
         assert!(asks("{}").is_empty());
     }
 
+    fn reports_of(asks: &[Ask]) -> &[Report] {
+        let [Ask::Report(reports)] = asks else { panic!("{asks:?}") };
+        reports
+    }
+
     #[test]
     fn a_report_gets_the_id_of_its_agent_and_a_wrong_one_is_named() {
         let id = "00000000-0000-0000-0000-000000000001";
         let frame = |fields: &str| format!(r#"{{"report_connections":[{{"id":"{id}","type":"ssh"{fields}}}]}}"#);
         let asks = asks(&frame(r#","connect_time":"2026-01-01""#));
-        let [Ask::Report(reports)] = asks.as_slice() else { panic!("{asks:?}") };
-        assert_eq!((reports[0].id.to_string().as_str(), reports[0].event.agent_id), (id, PEER));
+        let [report] = reports_of(&asks) else { panic!("{asks:?}") };
+        assert_eq!(report.id.to_string(), id);
+        assert_eq!(report.event.as_ref().map(|event| event.agent_id), Ok(PEER));
         for (fields, named) in [
-            ("", "has neither connect_time nor disconnect_time"),
-            (r#","connect_time":"2026-01-01","colour":"red""#, "unknown field `colour`"),
-            (r#","connect_time":"2026-01-01","owner":"a\u0000b""#, "U+0000 in owner"),
-            (r#","connect_time":"2026-01-01","agent_name":"a""#, "`agent_name`, expected none"),
+            ("", "event 1 has neither connect_time nor disconnect_time"),
+            (r#","connect_time":"2026-01-01","colour":"red""#, "events are malformed: event 1: unknown field `colour`"),
+            (r#","connect_time":7"#, "invalid type: integer `7`, expected a string at line 1 column 68"),
+            (r#","connect_time":"2026-01-01","owner":"a\u0000b""#, "event 1 has the character U+0000 in owner"),
         ] {
-            let (kind, problem) = wrong(&frame(fields));
-            assert_eq!(kind, MalformedKind::Form, "{fields}");
-            assert!(problem.contains(named) && (problem.contains(id) || problem.contains("a report")), "{problem}");
+            let asks = super::parse(&frame(fields), PEER).expect("a frame");
+            let [Report { event: Err(problem), .. }] = reports_of(&asks) else { panic!("{asks:?}") };
+            assert!(problem.contains(named), "{problem}");
         }
+        let (kind, problem) = wrong(&frame(r#","agent_name":"a""#));
+        assert_eq!(kind, MalformedKind::Form);
+        assert!(problem.contains("a report has a field `agent_name`, expected none"), "{problem}");
     }
 
     #[test]

@@ -38,16 +38,23 @@ impl Worker for Reporter {
         _: Uuid,
         batch: Vec<(u64, ReportRequest)>,
     ) -> Outcome<u64, ReportRequest> {
+        let (batch, malformed): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|(_, request)| request.report.event.is_ok());
         let mut bisect = Bisect::new([batch]);
         while let Some(chunk) = bisect.next_chunk() {
-            let events: Vec<&ConnectionEvent> = chunk.iter().map(|(_, request)| &request.report.event).collect();
+            let events: Vec<&ConnectionEvent> =
+                chunk.iter().filter_map(|(_, request)| request.report.event.as_ref().ok()).collect();
             let result = store.upsert_connection_logs(&events).await.map(|rows| {
                 switchboard.metrics.log_rows.inc_by(rows);
             });
             bisect.tell(chunk, result);
         }
         switchboard.acknowledge(bisect.done.into_iter().map(|(_, request)| (request.session, request.report.id)));
-        for ((_, request), problem) in bisect.refused {
+        let malformed = malformed.into_iter().filter_map(|(key, request)| {
+            let problem = request.report.event.as_ref().err()?.clone();
+            Some(((key, request), problem))
+        });
+        for ((_, request), problem) in bisect.refused.into_iter().chain(malformed) {
             switchboard.refuse(request.session, Refused::Report { id: request.report.id, problem });
         }
         Outcome { failed: bisect.failed, errors: bisect.error.into_iter().collect() }
