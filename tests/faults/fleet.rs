@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use tailnet_tools::{
-    checking::{LightPeer, light_peer::Watched},
+    checking::{LightPeer, watched::Watched},
     identity::TestIdentity,
 };
 use tailnet_wire::Role;

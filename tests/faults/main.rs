@@ -20,33 +20,25 @@ mod world;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tailnet_tools::program::{Signals, exit};
 
 use crate::{campaign::Campaign, options::Options};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("faults: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("faults", run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> Result<()> {
     if options.kinds().is_empty() {
         bail!("no kind of fault is left to choose from");
     }
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    let mut signals = Signals::new()?;
     // What is dropped ends its processes and removes its clusters.
     tokio::select! {
         done = Campaign::run(options) => done,
-        _ = terminate.recv() => bail!("stopped"),
-        _ = interrupt.recv() => bail!("stopped"),
+        () = signals.next() => bail!("stopped"),
     }
 }

@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use tailnet_tools::{
     checking::{
         account::{Account, Closing, Doings},
-        light_peer::Watched,
         oracle::Named,
         received::Parting,
+        watched::Watched,
     },
     message::Kind,
 };

@@ -3,11 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
+use tailnet_tools::program::time::time;
 
 use crate::{output::Output, trace::Tracing};
-
-/// Sums of these are times that the clock knows.
-const LONGEST: Duration = Duration::from_secs(1000 * 24 * 60 * 60);
 
 /// Where the database of the proxies is.
 #[derive(Debug, Clone, Args)]
@@ -103,15 +101,6 @@ fn database(url: &str) -> Result<tokio_postgres::Config, String> {
     match config.get_ssl_mode() {
         tokio_postgres::config::SslMode::Require => Err("there is no TLS to Postgres yet".to_owned()),
         _ => Ok(config),
-    }
-}
-
-/// Reads a time.
-pub fn time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if time <= LONGEST => Ok(time),
-        Ok(_) => Err(format!("expected at most {}", humantime::format_duration(LONGEST))),
-        Err(error) => Err(error.to_string()),
     }
 }
 

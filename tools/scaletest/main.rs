@@ -1,23 +1,21 @@
 //! Puts the load of many peers on proxies, whoever runs them, and checks that every peer was told what it must be told.
 //!
-//! [`run`] is what all runs have in common: a beginning, the phases of a [`scenario`], and a cleanup; [`record`] is what it
+//! [`run`] is what all runs have in common: a beginning, the phases of a scenario, and a cleanup; [`record`] is what it
 //! leaves behind, on every way out. A subcommand is a scenario in a folder of its own.
 
 mod cleanup;
 mod common;
 mod coordinate;
 mod deadline;
+mod figures;
 mod files;
 mod identities;
 mod metrics;
 mod network;
 mod output;
-mod progress;
 mod record;
 mod report;
 mod run;
-mod scenario;
-mod signals;
 mod trace;
 mod traffic;
 mod who;
@@ -26,13 +24,10 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tailnet_tools::latencies;
+use tailnet_tools::program::{Progress, exit};
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    cleanup::options::Cleanup, common::Logging, coordinate::options::Coordinate, progress::Progress,
-    traffic::options::Traffic,
-};
+use crate::{cleanup::options::Cleanup, common::Logging, coordinate::options::Coordinate, traffic::options::Traffic};
 
 /// Puts the load of many peers on the proxies of a tailnet, and checks what each of them was told.
 #[derive(Debug, Parser)]
@@ -70,7 +65,7 @@ impl Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Options::parse().command;
-    let progress = Progress::new();
+    let progress = Progress::default();
     let filter: EnvFilter = command.logging().log.parse().expect("checked when the options were read");
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -78,11 +73,5 @@ async fn main() -> ExitCode {
         .with_target(false)
         .with_writer(progress.clone())
         .init();
-    match command.run(progress).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tailnet-scaletest: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("tailnet-scaletest", command.run(progress).await)
 }

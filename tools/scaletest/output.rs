@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result};
 
-use crate::{report::Report, scenario::Figures};
+use crate::{figures::Figures, report::Report};
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
+    figures::Figures,
     metrics::Metrics,
     report::{Ended, Failure, Phase, Report},
-    scenario::Figures,
     who::Who,
 };
 

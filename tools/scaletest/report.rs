@@ -3,13 +3,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    time::Duration,
 };
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{latencies::Latencies, metrics::Metrics, scenario::Figures, who::Who};
+use crate::{figures::Figures, metrics::Metrics, who::Who};
 
 /// What happened, as far as the run came.
 #[derive(Debug, Serialize)]
@@ -50,16 +49,6 @@ pub struct Route {
     pub peers: usize,
     /// Names of the coordinators that its peers had their sessions on: several behind a load balancer.
     pub coordinators: Vec<String>,
-}
-
-/// The websockets of the phase load. Its times count from its beginning.
-#[derive(Debug, Default, Serialize)]
-pub struct Connects {
-    pub connected: usize,
-    pub last_connect_seconds: f64,
-    pub connects_per_second: f64,
-    /// Each connect, with its check of the token.
-    pub connect_ms: Latencies,
 }
 
 /// A runner that failed.
@@ -103,16 +92,6 @@ impl Route {
     }
 }
 
-impl Connects {
-    /// A websocket was opened, `since` the phase began.
-    pub fn add(&mut self, took: Duration, since: Duration) {
-        self.connect_ms.add(took);
-        self.connected += 1;
-        self.last_connect_seconds = since.as_secs_f64();
-        self.connects_per_second = self.connected as f64 / since.as_secs_f64();
-    }
-}
-
 impl<F> Report<F> {
     /// All that take part.
     pub fn runners(&self) -> usize {
@@ -129,14 +108,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { who, phase, after_seconds, error } = self;
         write!(f, "{who}, in {phase} after {after_seconds:.1} s: {error}")
-    }
-}
-
-/// As the first part of a line.
-impl fmt::Display for Connects {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connected, last_connect_seconds, connects_per_second, .. } = self;
-        write!(f, "{connected} connected in {last_connect_seconds:.2} s ({connects_per_second:.0} a second)")
     }
 }
 

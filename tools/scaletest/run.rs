@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use opentelemetry::KeyValue;
+use tailnet_tools::program::{Progress, Signals};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -11,15 +12,13 @@ use tracing::Instrument as _;
 use crate::{
     common::Common,
     deadline::Deadline,
+    figures::Figures,
     files,
     identities::Identities,
     metrics::Metrics,
     network::Network,
-    progress::Progress,
     record::Record,
     report::{Ended, Report, Summary},
-    scenario::{Figures, Scenario},
-    signals::Signals,
     trace::Trace,
 };
 
@@ -47,6 +46,35 @@ impl<F: Figures> Run<F> {
         self.trace.phase(name);
         self.progress.phase(text, steps);
     }
+}
+
+/// The part of a run between its beginning and its cleanup.
+pub trait Scenario: Send + Sync + 'static {
+    /// What it measures.
+    type Figures: Figures;
+
+    /// The options that it shares with others.
+    fn common(&self) -> &Common;
+
+    /// How many peers, which is to say websockets.
+    fn peers(&self) -> usize;
+
+    /// How many of those pass or fail together.
+    fn runners(&self) -> usize;
+
+    /// Files that are open at the same time.
+    fn files(&self) -> usize {
+        self.peers()
+    }
+
+    /// The figures of a run that begins.
+    fn figures(&self, metrics: &Metrics) -> Self::Figures;
+
+    /// Everything that the peers do. When this is dropped, they stop.
+    ///
+    /// # Errors
+    /// When a runner failed, or nobody could.
+    async fn phases(&self, run: &Run<Self::Figures>) -> Result<()>;
 }
 
 /// Runs it, and prints the summary whatever becomes of it.

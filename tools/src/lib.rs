@@ -5,6 +5,7 @@
 //! - [`cluster`]: connections to Postgres, and [`identity`]: peers that an operator created
 //! - [`checking`]: light peers, and the oracle that compares what they were told with the tables
 //! - [`latencies`]: how long many of the same took
+//! - [`program`]: what the command line programs have in common
 
 pub mod checking;
 pub mod cluster;
@@ -12,4 +13,5 @@ pub mod identity;
 pub mod latencies;
 pub mod message;
 pub mod peer;
+pub mod program;
 pub mod websocket;

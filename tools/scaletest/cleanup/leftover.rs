@@ -5,7 +5,6 @@ use std::fmt;
 use anyhow::{Context, Result};
 use tokio_postgres::{Client, Row};
 
-use super::count;
 use crate::network::{Network, PATTERN};
 
 /// What there is of it.
@@ -111,6 +110,11 @@ impl fmt::Display for Reason {
             Self::Revoked => write!(f, "all its peers are revoked, and only a superuser may remove it"),
         }
     }
+}
+
+/// A number of things, such as `1 peer` and `2 peers`.
+pub fn count(number: i64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -6,18 +6,17 @@ pub mod options;
 use std::io::{self, IsTerminal as _};
 
 use anyhow::{Context, Result, bail, ensure};
-use tailnet_tools::cluster;
+use tailnet_tools::{
+    cluster,
+    program::{Progress, Signals},
+};
 use tokio_postgres::Client;
 
 use self::{
-    leftover::{Fate, Leftover},
+    leftover::{Fate, Leftover, count},
     options::Cleanup,
 };
-use crate::{
-    identities::{Identities, is_superuser},
-    progress::Progress,
-    signals::Signals,
-};
+use crate::identities::{Identities, is_superuser};
 
 /// Does it, if the user agrees.
 ///
@@ -103,8 +102,4 @@ fn agree(what: &str) -> Result<()> {
     io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was changed");
     Ok(())
-}
-
-fn count(number: i64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

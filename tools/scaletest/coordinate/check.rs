@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use anyhow::{Context, Result};
-use tailnet_tools::checking::{Oracle, light_peer::Watched};
+use tailnet_tools::checking::{Oracle, watched::Watched};
 use uuid::Uuid;
 
 use super::{

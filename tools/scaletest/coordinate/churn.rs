@@ -1,25 +1,22 @@
-//! Phase: peers leave and come back at a steady rate. The load is open, as that of the updates.
+//! Phase: peers leave and come back at a steady rate.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use rand::{
     SeedableRng as _,
     rngs::StdRng,
     seq::{IndexedRandom as _, SliceRandom as _},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     departure::Departure,
     figures::{Churn, Coordination},
-    load::each,
+    load::{each, paced},
     options::{Coordinate, Way},
     pair::{End, Pair},
 };
-use crate::{latencies::Latencies, run::Run};
+use crate::run::Run;
 
 /// How many departures are due.
 pub fn due(options: &Coordinate) -> u64 {
@@ -33,18 +30,8 @@ pub async fn run(
     Run { seed, record, progress, tasks, .. }: &Run<Coordination>,
 ) -> Vec<Pair> {
     record.note(|figures, _| {
-        figures.churn = Some(Churn {
-            per_second: options.churn,
-            for_seconds: options.churn_for.as_secs_f64(),
-            due: 0,
-            goodbyes: 0,
-            vanished: 0,
-            tunnels_closed: 0,
-            right_again: 0,
-            reconnect_ms: Latencies::default(),
-            right_again_ms: Latencies::default(),
-            late_ms_max: 0.0,
-        });
+        let (per_second, for_seconds) = (options.churn, options.churn_for.as_secs_f64());
+        figures.churn = Some(Churn { per_second, for_seconds, ..Churn::default() });
     });
     let (patience, begun) = (options.common.job_timeout, Instant::now());
     let deadline = begun + options.churn_for + patience;
@@ -66,16 +53,16 @@ pub async fn run(
     let schedule = async {
         let mut rng = StdRng::seed_from_u64(*seed);
         leaving.shuffle(&mut rng);
-        for (number, (end, sender)) in (0..due(options)).zip(leaving.iter().cycle()) {
-            let at = begun + Duration::from_secs_f64(number as f64 / options.churn);
+        paced(due(options), options.churn, |number, at| {
+            let (end, sender) = &leaving[number % leaving.len()];
             let way = *options.churn_by.choose(&mut rng).expect("clap asks for one at least");
             let end = if way == Way::Tunnel { End::Client } else { *end };
-            sleep_until(at).await;
             // A pair that failed does nothing: more will be due than done.
             let _ = sender.send(Departure { end, way, due: at.into_std() });
             record.churn(|churn| churn.due += 1);
             progress.step();
-        }
+        })
+        .await;
         drop(leaving);
     };
     tokio::join!(churning, schedule).0

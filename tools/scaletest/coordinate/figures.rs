@@ -6,9 +6,13 @@ use std::{
 };
 
 use serde::Serialize;
+use tailnet_tools::latencies::Latencies;
 
 use super::options::{Coordinate, Load};
-use crate::{latencies::Latencies, record::Record, report::Connects, scenario::Figures};
+use crate::{
+    figures::{Connects, Figures},
+    record::Record,
+};
 
 /// Its part of the report.
 #[derive(Debug, Serialize)]
@@ -34,7 +38,7 @@ pub struct Loading {
 }
 
 /// The phase updates.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Updates {
     pub per_second: f64,
     pub for_seconds: f64,
@@ -51,7 +55,7 @@ pub struct Updates {
 }
 
 /// The phase churn.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Churn {
     pub per_second: f64,
     pub for_seconds: f64,

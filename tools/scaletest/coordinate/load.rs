@@ -1,6 +1,6 @@
 //! Phase: all peers connect and meet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -50,6 +50,17 @@ pub async fn run(
         }
     }
     pairs
+}
+
+/// Calls `act` for each number below `count` at its time: so many a second from now on. The load is open: a program that
+/// waited for one answer before the next request would ask a slow proxy less, and so hide that it is slow.
+pub async fn paced(count: u64, per_second: f64, mut act: impl FnMut(usize, Instant)) {
+    let begun = Instant::now();
+    for number in 0..count {
+        let at = begun + Duration::from_secs_f64(number as f64 / per_second);
+        sleep_until(at).await;
+        act(number as usize, at);
+    }
 }
 
 /// Lets all pairs work side by side. When this is dropped, they stop.

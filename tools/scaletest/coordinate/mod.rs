@@ -20,7 +20,11 @@ use self::{
     options::{Coordinate, Load},
     pair::Pair,
 };
-use crate::{common::Common, metrics::Metrics, run::Run, scenario::Scenario};
+use crate::{
+    common::Common,
+    metrics::Metrics,
+    run::{Run, Scenario},
+};
 
 impl Scenario for Coordinate {
     type Figures = Coordination;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use tailnet_tools::program::time::time;
 
-use crate::common::{Common, time};
+use crate::common::Common;
 
 /// Of the options that others do not have.
 const HEADING: &str = "What the peers do";
@@ -112,7 +113,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::scenario::Scenario as _;
+    use crate::run::Scenario as _;
 
     #[derive(Debug, Parser)]
     struct Program {

@@ -6,14 +6,13 @@ use std::{
 };
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use tailnet_tools::latencies::Latencies;
 
 use super::options::Traffic;
 use crate::{
-    latencies::Latencies,
+    figures::{Connects, Figures},
     metrics::{Bytes, Metrics},
     record::Record,
-    report::Connects,
-    scenario::Figures,
 };
 
 /// Its part of the report.

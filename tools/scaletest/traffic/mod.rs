@@ -21,7 +21,13 @@ use self::{
     options::Traffic,
     pair::{Loading, Pair, Shared},
 };
-use crate::{common::Common, deadline::Deadline, metrics::Metrics, report::Route, run::Run, scenario::Scenario};
+use crate::{
+    common::Common,
+    deadline::Deadline,
+    metrics::Metrics,
+    report::Route,
+    run::{Run, Scenario},
+};
 
 /// A step of the progress.
 const SECOND: Duration = Duration::from_secs(1);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use tailnet_tools::program::time::{interval, time};
 
-use crate::common::{Common, time};
+use crate::common::Common;
 
 /// Of the options that others do not have.
 const HEADING: &str = "What the peers do";
@@ -63,13 +64,6 @@ files as \"ulimit -Hn\" says, about 4,900 pairs with 20,000 files, if the machin
 const JOB_TIMEOUT: &str = "\
 The most time for one pair, from its first connect until it has shaken hands; also for what is under way at the end of \
 the traffic";
-
-fn interval(text: &str) -> Result<Duration, String> {
-    match time(text)? {
-        Duration::ZERO => Err("expected a time that is not zero".to_owned()),
-        interval => Ok(interval),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use tailnet_tools::{
     identity::TestIdentity,
     peer::{agent::Agent, client::Client, identity::Identity, pace::Pace},
+    program::Progress,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -21,7 +22,6 @@ use uuid::Uuid;
 use super::{figures::Flow, tally::Tally};
 use crate::{
     metrics::Bytes,
-    progress::Progress,
     record::Record,
     trace::{Runner, Trace},
     who::Who,

@@ -5,12 +5,14 @@ use std::{env, io::IsTerminal, process::ExitCode, time::Duration};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use tailnet_tools::peer::{
-    agent,
-    client::{self, Echoed, Errand},
-    identity::Identity,
+use tailnet_tools::{
+    peer::{
+        agent,
+        client::{self, Echoed, Errand},
+        identity::Identity,
+    },
+    program::{Signals, exit},
 };
-use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 /// Not an option: the command line of a process is readable by everyone on the machine.
@@ -18,7 +20,7 @@ const TOKEN: &str = "TAILNET_TOKEN";
 
 /// A tailnet peer with WireGuard and TCP in user space. The peer's token is read from TAILNET_TOKEN.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "tailnet-peer", version)]
 struct Options {
     #[command(subcommand)]
     command: Command,
@@ -74,13 +76,7 @@ impl PeerOptions {
 async fn main() -> ExitCode {
     // What WireGuard says of itself is for those who work on it.
     tracing_subscriber::fmt().with_env_filter("tailnet_tools=warn").with_writer(std::io::stderr).without_time().init();
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tailnet-peer: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("tailnet-peer", run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> Result<()> {
@@ -92,20 +88,9 @@ async fn run(options: Options) -> Result<()> {
     }
 }
 
-/// Over when the process is told to stop.
-fn stop() -> Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
 async fn serve(identity: &Identity) -> Result<()> {
-    let served = agent::serve(identity, |address| println!("serving {address}"), stop()?).await?;
+    let mut stop = Signals::new()?;
+    let served = agent::serve(identity, |address| println!("serving {address}"), stop.next()).await?;
     println!("served received={} sent={}", served.received, served.sent);
     Ok(())
 }
@@ -117,10 +102,10 @@ async fn echo(identity: &Identity, errand: Errand, hold: bool) -> Result<()> {
         let Echoed { sent, received, handshake } = echoed;
         println!("echo ok sent={sent} received={received} handshake={}ms", handshake.as_millis());
     };
-    let stop = hold.then(stop).transpose()?;
+    let mut stop = hold.then(Signals::new).transpose()?;
     let stay = async {
-        if let Some(stop) = stop {
-            stop.await;
+        if let Some(stop) = &mut stop {
+            stop.next().await;
         }
     };
     client::echo(identity, errand, |received| progress.set_position(received), done, stay).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     account::{Closing, Ended},
-    light_peer::Watched,
+    watched::Watched,
 };
 use crate::{message::Message, websocket::Receiver};
 

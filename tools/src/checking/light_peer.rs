@@ -5,7 +5,7 @@
 
 use std::{
     io::ErrorKind,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     account::{Account, Closing, Ended},
     books::Books,
+    watched::Watched,
 };
 use crate::identity::TestIdentity;
 use crate::{
@@ -57,37 +58,10 @@ pub struct LightPeer {
     retired: Vec<JoinHandle<()>>,
 }
 
-/// What others see of a light peer.
-#[derive(Debug)]
-pub struct Watched {
-    account: Mutex<Account>,
-    /// Its websocket was closed by the proxy.
-    pub closed: Notify,
-    pub(super) reading: watch::Sender<bool>,
-}
-
 #[derive(Debug)]
 struct Socket {
     sender: Sender,
     reader: JoinHandle<()>,
-}
-
-impl Watched {
-    /// Its books.
-    pub fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Its peer id.
-    pub fn id(&self) -> Uuid {
-        self.account().identity.id
-    }
-
-    /// Lets it read its websocket, or not. A peer that does not read answers no pings.
-    pub fn read(&self, reading: bool) {
-        self.account().doings.was_deaf |= !reading;
-        self.reading.send_replace(reading);
-    }
 }
 
 /// Whether the token was sent: then the proxy may open a session whose peer is gone.

@@ -7,6 +7,7 @@ pub mod light_peer;
 pub mod oracle;
 pub mod received;
 pub mod truth;
+pub mod watched;
 
 pub use light_peer::LightPeer;
 pub use oracle::Oracle;

@@ -15,8 +15,8 @@ use tokio_postgres::{Client, Config};
 use super::{
     account::Account,
     differences::{Difference, differences},
-    light_peer::Watched,
     truth::Truth,
+    watched::Watched,
 };
 use crate::cluster;
 

@@ -12,14 +12,16 @@ use tracing_subscriber::fmt::MakeWriter;
 #[derive(Debug, Clone)]
 pub struct Progress(ProgressBar);
 
-impl Progress {
+impl Default for Progress {
     /// Nothing has begun.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}")
             .expect("the template is well-formed");
         Self(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style))
     }
+}
 
+impl Progress {
     /// A phase of so many steps begins.
     pub fn phase(&self, name: &str, steps: u64) {
         if io::stderr().is_terminal() && self.0.is_hidden() {
