@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 fn run(benchmark: &Benchmark) -> Result<()> {
     let mut runtime = match benchmark {
-        Benchmark::Load => return peers::load::run(),
+        Benchmark::Load => return peers::load::run::run(),
         // One thread: it does little, and the cores are for others.
         Benchmark::Peers(_) => Builder::new_current_thread(),
         Benchmark::Writes(_) | Benchmark::Engines(_) => Builder::new_multi_thread(),
