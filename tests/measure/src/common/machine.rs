@@ -14,17 +14,12 @@ pub struct Machine {
     pub date: String,
     /// The commit of the clone.
     pub commit: String,
-    /// Model of the processor.
     pub processor: String,
-    /// Its cores.
     pub cores: usize,
-    /// GiB of memory.
     pub memory: f64,
-    /// The kernel.
     pub kernel: String,
     /// Load average over the last minute, at the start: what else the machine was doing.
     pub load: f64,
-    /// The server.
     pub postgres: String,
     /// Its settings for durability.
     pub durability: String,

@@ -21,7 +21,6 @@ pub struct Updates {
 }
 
 impl Meter {
-    /// Opens the session.
     pub async fn open(database: &Database) -> Result<Self> {
         Ok(Self { sql: database.connect().await? })
     }

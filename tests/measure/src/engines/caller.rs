@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{figure::Figure, node::LARGE, process::run_time};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tailnet_tools::cluster;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use crate::engines::crowd::Crowd;
+use crate::{
+    common::{figure::Figure, node::LARGE, process::run_time},
+    engines::crowd::Crowd,
+};
 
 const CALL: &str = "SELECT tailnet.bind_peers($1, $2, $3, $4)";
 
@@ -57,7 +59,6 @@ pub struct Series {
     pages: [f64; 5],
 }
 
-/// The connection.
 #[derive(Debug)]
 pub struct Caller {
     client: Client,
@@ -110,12 +111,10 @@ impl Caller {
 }
 
 impl Series {
-    /// A round begins.
     pub fn begin_round(&mut self) {
         self.rounds.push(Vec::new());
     }
 
-    /// A call of this sort.
     pub async fn call(&mut self, caller: &mut Caller, crowd: &Crowd, agents: &[Uuid]) -> Result<()> {
         let before = caller.pages(crowd).await?;
         let call = caller.update(agents).await?;

@@ -56,7 +56,6 @@ const MOVE_HUB: &str = "
     FROM tailnet_private.coordinators c, tailnet_private.identities i
     WHERE c.name = $1 AND i.role = 'hub' AND p.id = i.id";
 
-/// The database.
 #[derive(Debug)]
 pub struct Crowd {
     /// It has a login for a proxy.
@@ -101,7 +100,6 @@ impl Crowd {
         Ok(Self { database, sql, registration, pairs: 0, network, near, far, payloads, _listeners: listeners })
     }
 
-    /// Makes it larger.
     pub async fn grow(&mut self, pairs: usize) -> Result<()> {
         let (from, to) = (i64::try_from(self.pairs + 1)?, i64::try_from(pairs)?);
         let node = LARGE.text(Uuid::nil(), 0);

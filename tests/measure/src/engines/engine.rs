@@ -21,7 +21,6 @@ pub trait Engine: Debug {
     /// What its coordinators call, by a part of its text that nothing else has.
     fn kinds(&self) -> &'static [(&'static str, &'static str)];
 
-    /// The peers, by place.
     fn ids(&self) -> &[Uuid];
 
     /// A peer announces this version of its node to its coordinator. Returns at once.

@@ -24,11 +24,12 @@ use tailnet_wire::{Assembler, Event, SessionId};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::common::node::{self, LARGE};
-
-use crate::engines::{
-    engine::{Engine, Heard, Mouth},
-    pairs::{COORDINATORS, Pairs, coordinator},
+use crate::{
+    common::node::{self, LARGE},
+    engines::{
+        engine::{Engine, Heard, Mouth},
+        pairs::{COORDINATORS, Pairs, coordinator},
+    },
 };
 
 /// The function by which nodes change.

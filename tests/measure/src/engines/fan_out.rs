@@ -2,20 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::common::progress::Progress;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::engines::{
-    extension::Extension,
-    load::Load,
-    measured::{EXTENSION, Measured, REPLICAS, Ratios, TUNED},
-    options::{Engines, FanOut as Options},
-    pairs::{COORDINATORS, Pairs},
-    replica::{self, Publish},
-    replicas::Replicas,
-    rounds::{Plan, Rounds},
+use crate::{
+    common::progress::Progress,
+    engines::{
+        extension::Extension,
+        load::Load,
+        measured::{EXTENSION, Measured, REPLICAS, Ratios, TUNED},
+        options::{Engines, FanOut as Options},
+        pairs::{COORDINATORS, Pairs},
+        replica::{self, Publish},
+        replicas::Replicas,
+        rounds::{Plan, Rounds},
+    },
 };
 
 /// In updates a second.
@@ -30,7 +32,6 @@ pub struct FanOut {
     pub coordinators: usize,
     /// Updates in flight when an engine is saturated.
     pub in_flight: usize,
-    /// Interleaved rounds.
     pub rounds: usize,
     /// The baselines first, the extension last.
     pub engines: Vec<Measured>,

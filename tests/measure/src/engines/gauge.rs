@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use crate::common::{process::cpu, server::Server, statements::Statements};
 use anyhow::Result;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::engines::engine::Engine;
+use crate::{
+    common::{process::cpu, server::Server, statements::Statements},
+    engines::engine::Engine,
+};
 
 /// Statements that are none of the kinds that the engine names.
 const OTHER: &str = "other";
@@ -15,7 +17,6 @@ const OTHER: &str = "other";
 /// A superuser's look at one engine.
 #[derive(Debug)]
 pub struct Gauge {
-    /// Its session.
     pub sql: Client,
     server: Server,
     kinds: &'static [(&'static str, &'static str)],
@@ -25,7 +26,6 @@ pub struct Gauge {
 /// All that was used until a moment.
 #[derive(Debug)]
 pub struct Sample {
-    /// When.
     pub at: Instant,
     /// Updates that were heard.
     pub heard: u64,
@@ -38,7 +38,6 @@ pub struct Sample {
 /// What a phase took.
 #[derive(Debug, Clone, Serialize)]
 pub struct Work {
-    /// Seconds.
     pub seconds: f64,
     /// Updates that the partners' coordinators had in hand.
     pub heard: u64,
@@ -55,7 +54,6 @@ pub struct Work {
 }
 
 impl Gauge {
-    /// Opens the session.
     pub async fn open(engine: &dyn Engine) -> Result<Self> {
         let sql = engine.database().connect().await?;
         let roles = engine.database().logins().iter().map(|login| login.role.clone()).collect();

@@ -1,14 +1,16 @@
 //! Phase: what the update of an agent costs when a hub has tunnels to all agents.
 
-use crate::common::{figure::Figure, progress::Progress};
 use anyhow::Result;
 use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 
-use crate::engines::{
-    caller::{Caller, Cost, Series},
-    crowd::Crowd,
-    size::BATCH,
+use crate::{
+    common::{figure::Figure, progress::Progress},
+    engines::{
+        caller::{Caller, Cost, Series},
+        crowd::Crowd,
+        size::BATCH,
+    },
 };
 
 /// What was found.
@@ -16,7 +18,6 @@ use crate::engines::{
 pub struct Hub {
     /// Tunnels of the hub, one to each agent. Each agent has a client besides, on another coordinator.
     pub tunnels: usize,
-    /// Interleaved rounds.
     pub rounds: usize,
     /// For each place of the hub, and for each size of a call.
     pub cases: Vec<Case>,
@@ -40,7 +41,6 @@ pub struct Case {
     pub cpu_ratio: Figure,
 }
 
-/// Measures it.
 pub async fn run(quick: bool, progress: &Progress) -> Result<Hub> {
     let (tunnels, rounds) = if quick { (2_000, 1) } else { (30_000, 3) };
     progress.phase(&format!("two databases with {tunnels} agents, one with a hub"));

@@ -23,7 +23,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// An engine, and all that its peers have announced.
 #[derive(Debug)]
 pub struct Load {
-    /// What is measured.
     pub engine: Box<dyn Engine>,
     gauge: Gauge,
     ears: Ears,
@@ -68,7 +67,6 @@ impl Load {
         Ok(load)
     }
 
-    /// How many peers.
     pub fn peers(&self) -> usize {
         self.peers.len()
     }

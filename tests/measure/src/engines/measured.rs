@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::figure::Figure;
 use serde::{Deserialize, Serialize};
 
-use crate::engines::{gauge::Work, load::Open};
+use crate::{
+    common::figure::Figure,
+    engines::{gauge::Work, load::Open},
+};
 
 /// A rate is held when this share of it arrives while it goes on, and 99 of 100 updates within this time.
 const HELD_SHARE: f64 = 0.95;
@@ -51,7 +53,6 @@ pub struct Saturated {
     pub cores: Figure,
     /// Statements that coordinators sent for each update.
     pub statements: Figure,
-    /// The same by kind.
     pub statements_by_kind: BTreeMap<String, Figure>,
     /// Payloads that Postgres was given to notify, each a second.
     pub notifies_per_second: Figure,
@@ -68,9 +69,7 @@ pub struct Rate {
     pub arrived_per_second: Figure,
     /// Milliseconds from when an update was due until the partner's coordinator had it in hand.
     pub p50_ms: Figure,
-    /// The same.
     pub p99_ms: Figure,
-    /// The same.
     pub max_ms: Figure,
     /// Updates that a later one of the same peer has overtaken.
     pub merged: Figure,
@@ -80,7 +79,6 @@ pub struct Rate {
     pub driver_us: Figure,
     /// Statements that coordinators sent for each update.
     pub statements: Figure,
-    /// The same by kind.
     pub statements_by_kind: BTreeMap<String, Figure>,
     /// Whether, in the median, 95 % of the rate arrived while it went on, and 99 of 100 updates within 100 ms.
     pub held: bool,
@@ -109,7 +107,6 @@ pub struct Ratios {
 }
 
 impl Measured {
-    /// For people.
     pub fn name(&self) -> &str {
         match self.engine.as_str() {
             REPLICAS => "prior design",

@@ -25,7 +25,6 @@ pub struct Options {
     pub command: Command,
 }
 
-/// What is measured.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     FanOut(FanOut),

@@ -22,7 +22,6 @@ impl Pairs {
         Self { ids, places }
     }
 
-    /// How many peers.
     pub fn len(&self) -> usize {
         self.ids.len()
     }

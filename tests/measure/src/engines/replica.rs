@@ -19,12 +19,13 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use crate::common::node::version;
-
-use crate::engines::{
-    engine::{Heard, Mouth},
-    pairs::{Pairs, coordinator},
-    prior_sql::{NODES, NOTIFY, NOTIFY_TUNNEL, OPEN_TUNNEL, PARTNERS, UPSERT, UPSERT_AND_NOTIFY},
+use crate::{
+    common::node::version,
+    engines::{
+        engine::{Heard, Mouth},
+        pairs::{Pairs, coordinator},
+        prior_sql::{NODES, NOTIFY, NOTIFY_TUNNEL, OPEN_TUNNEL, PARTNERS, UPSERT, UPSERT_AND_NOTIFY},
+    },
 };
 
 /// The most keys in a lookup.
@@ -107,9 +108,7 @@ impl<'a> FromSql<'a> for Json<'a> {
 /// What a worker does.
 #[derive(Debug, Clone, Copy)]
 pub enum Role {
-    /// Writes nodes.
     Binder,
-    /// Writes tunnels.
     Tunneler,
     /// Looks up the partners of peers that changed.
     Partners,

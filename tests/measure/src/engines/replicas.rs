@@ -20,13 +20,14 @@ use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use crate::common::node::LARGE;
-
-use crate::engines::{
-    engine::{Engine, Mouth},
-    pairs::{COORDINATORS, Pairs, coordinator},
-    prior_sql::{KINDS, LISTEN, SETTINGS, TABLES},
-    replica::{Options, Replica, Role},
+use crate::{
+    common::node::LARGE,
+    engines::{
+        engine::{Engine, Mouth},
+        pairs::{COORDINATORS, Pairs, coordinator},
+        prior_sql::{KINDS, LISTEN, SETTINGS, TABLES},
+        replica::{Options, Replica, Role},
+    },
 };
 
 /// Workers of each role.

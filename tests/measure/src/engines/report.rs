@@ -1,16 +1,17 @@
 //! All figures of a run.
 
-use crate::common::{machine::Machine, meter::Meter};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tailnet_tools::cluster;
 
-use crate::engines::{fan_out::FanOut, hub::Hub, size::Size};
+use crate::{
+    common::{machine::Machine, meter::Meter},
+    engines::{fan_out::FanOut, hub::Hub, size::Size},
+};
 
 /// What is printed as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// On what.
     pub machine: Machine,
     /// Whether each part had a few seconds only.
     pub quick: bool,
@@ -23,7 +24,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Without a figure yet.
     pub async fn begin(quick: bool) -> Result<Self> {
         let meter = Meter { sql: cluster::connect(&cluster::superuser()?).await? };
         Ok(Self { machine: Machine::look(&meter).await?, quick, fan_out: None, size: None, hub: None })

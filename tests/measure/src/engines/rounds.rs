@@ -28,12 +28,9 @@ pub struct Plan {
     pub bystanders: Duration,
 }
 
-/// All rounds so far.
 #[derive(Debug)]
 pub struct Rounds {
-    /// Of the engine.
     pub name: &'static str,
-    /// Each saturated.
     pub saturated: Vec<Work>,
     what: String,
     load: Load,
@@ -42,7 +39,6 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// None yet.
     pub fn new(name: &'static str, what: String, load: Load) -> Self {
         Self { name, what, load, saturated: Vec::new(), rates: Vec::new(), bystanders: Vec::new() }
     }
@@ -67,7 +63,6 @@ impl Rounds {
         Ok(())
     }
 
-    /// Everything else.
     pub async fn go_on(&mut self, plan: &Plan, pairs: &Pairs) -> Result<()> {
         // The same in all rounds, so that each rate is measured as often.
         let capacity = self.saturated.first().map_or(0.0, Work::per_second);

@@ -5,16 +5,18 @@
 
 use std::time::Instant;
 
-use crate::common::{figure::Figure, meter::Meter, progress::Progress};
 use anyhow::Result;
 use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::engines::{
-    caller::{Caller, Cost, Series},
-    crowd::Crowd,
-    options::Size as Options,
+use crate::{
+    common::{figure::Figure, meter::Meter, progress::Progress},
+    engines::{
+        caller::{Caller, Cost, Series},
+        crowd::Crowd,
+        options::Size as Options,
+    },
 };
 
 /// Updates in a call, the proxy's limit.

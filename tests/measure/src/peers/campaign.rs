@@ -1,17 +1,19 @@
 //! The order of the parts. Each round has a database, proxies and load processes of its own, so that no round inherits
 //! anything from the one before; within a round what disturbs most comes last.
 
-use crate::common::{machine::Machine, progress::Progress};
 use anyhow::{Context, Result};
 use tailnet_harness::private_cluster::PrivateCluster;
 use tokio::time::{Instant, sleep};
 
-use crate::peers::{
-    crash, database, hub, idle, listener,
-    options::{Options, Part, Scale, UPDATES_A_SECOND},
-    report::{Report, Resident},
-    storm, target, updates,
-    world::World,
+use crate::{
+    common::{machine::Machine, progress::Progress},
+    peers::{
+        crash, database, hub, idle, listener,
+        options::{Options, Part, Scale, UPDATES_A_SECOND},
+        report::{Report, Resident},
+        storm, target, updates,
+        world::World,
+    },
 };
 
 /// Runs the parts that are wanted. What was measured is in the report, whatever becomes of the rest.

@@ -69,7 +69,6 @@ pub struct Update {
 /// A hub that has a tunnel to the first peers of a load process.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Hub {
-    /// Its peer id.
     pub id: Uuid,
     /// To how many.
     pub peers: usize,
@@ -81,7 +80,6 @@ pub struct Hub {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It is ready.
     Ready,
     /// How far the connecting is. More will follow.
     Progress(Progress),
@@ -93,7 +91,6 @@ pub enum Answer {
     Announced(Moment),
     /// Versions, pair by pair, agents first.
     Said(Vec<u64>),
-    /// See [`Totals`].
     Totals(Totals),
     /// It cannot go on.
     Failed(String),
@@ -102,7 +99,6 @@ pub enum Answer {
 /// How far a load process is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Progress {
-    /// When.
     pub at: Moment,
     /// Websockets that are open.
     pub connected: usize,

@@ -2,14 +2,16 @@
 
 use std::fs;
 
-use crate::common::{
-    process::{TICKS_A_SECOND, cpu},
-    server::Server,
-};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::peers::clock::Moment;
+use crate::{
+    common::{
+        process::{TICKS_A_SECOND, cpu},
+        server::Server,
+    },
+    peers::clock::Moment,
+};
 
 /// The processes that are looked at.
 #[derive(Debug, Clone)]

@@ -3,17 +3,19 @@
 
 use std::time::Duration;
 
-use crate::common::{meter::Meter, server::Server};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tailnet_harness::{deadline::until, private_cluster::PrivateCluster};
 use tailnet_tools::cluster;
 use tokio::time::{sleep, timeout};
 
-use crate::peers::{
-    clock::Moment,
-    control::{End, Totals},
-    world::World,
+use crate::{
+    common::{meter::Meter, server::Server},
+    peers::{
+        clock::Moment,
+        control::{End, Totals},
+        world::World,
+    },
 };
 
 /// Between two attempts to connect.
@@ -22,7 +24,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Nothing takes so long, unless it will never be done.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What it took.
 #[derive(Debug, Serialize)]
 pub struct Crash {
     pub peers: usize,

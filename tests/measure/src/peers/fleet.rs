@@ -10,10 +10,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::network::Credentials;
-use crate::peers::{
-    clock::Moment,
-    control::{Answer, Command, End, Hold, Hub, Progress, Totals, Update, Updated},
+use crate::{
+    common::network::Credentials,
+    peers::{
+        clock::Moment,
+        control::{Answer, Command, End, Hold, Hub, Progress, Totals, Update, Updated},
+    },
 };
 
 /// Load processes.
@@ -60,7 +62,6 @@ impl Fleet {
         Ok(Self(try_join_all(starts).await?))
     }
 
-    /// The process ids.
     pub fn pids(&self) -> Result<Vec<u32>> {
         self.0.iter().map(|load| load.child.id().context("a load process has ended")).collect()
     }

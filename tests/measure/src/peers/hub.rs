@@ -18,14 +18,15 @@ use tokio_tungstenite::{
 };
 use uuid::Uuid;
 
-use crate::common::node::SMALL;
-
-use crate::peers::{
-    clock::Moment,
-    control,
-    fleet::{self, PROCESSES},
-    options::Scale,
-    world::{NETWORK, World},
+use crate::{
+    common::node::SMALL,
+    peers::{
+        clock::Moment,
+        control,
+        fleet::{self, PROCESSES},
+        options::Scale,
+        world::{NETWORK, World},
+    },
 };
 
 /// How often it comes back.
@@ -34,7 +35,6 @@ const RETURNS: u64 = 3;
 /// Nothing takes so long, unless it will never be done.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What it took.
 #[derive(Debug, Serialize)]
 pub struct Hub {
     pub tunnels: usize,

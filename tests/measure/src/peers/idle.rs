@@ -36,7 +36,6 @@ pub struct Heartbeats {
     pub commits_a_second: f64,
 }
 
-/// Looks on.
 pub async fn run(world: &mut World, scale: &Scale) -> Result<Idle> {
     let roles: Vec<_> = world.proxies.iter().map(|proxy: &Proxy| proxy.role().to_owned()).collect();
     let meter = &world.meter;

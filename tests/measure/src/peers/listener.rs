@@ -4,10 +4,11 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 use tailnet_harness::deadline::until;
 
-use crate::common::statements::Count;
-use crate::peers::{clock::Moment, control::End, world::World};
+use crate::{
+    common::statements::Count,
+    peers::{clock::Moment, control::End, world::World},
+};
 
-/// What it took.
 #[derive(Debug, Serialize)]
 pub struct Resync {
     /// Peers on that proxy.

@@ -2,16 +2,17 @@
 
 use std::{fs, path::Path};
 
-use crate::common::figure::{Figure, grouped};
 use anyhow::{Context, Result, anyhow};
 use plotters::{
     coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter},
     prelude::*,
 };
 
-use crate::peers::{database::Engines, options::UPDATES_A_SECOND, report::Report, target::UPDATE_MS, updates::HELD_MS};
+use crate::{
+    common::figure::{Figure, grouped},
+    peers::{database::Engines, options::UPDATES_A_SECOND, report::Report, target::UPDATE_MS, updates::HELD_MS},
+};
 
-/// Pixels.
 const SIZE: (u32, u32) = (860, 460);
 
 /// They differ in lightness too.

@@ -1,17 +1,18 @@
 //! All that was measured.
 
-use crate::common::{figure::Figure, machine::Machine};
 use serde::Serialize;
 
-use crate::peers::{
-    crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, memory::Memory, storm::Storm,
-    updates::Steady,
+use crate::{
+    common::{figure::Figure, machine::Machine},
+    peers::{
+        crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, memory::Memory, storm::Storm,
+        updates::Steady,
+    },
 };
 
 /// What one run found, as far as it came.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// On what.
     pub machine: Option<Machine>,
     /// With as many peers, parts and rounds as the targets are for.
     pub is_full: bool,
@@ -40,7 +41,6 @@ pub struct Resident {
     pub peers: usize,
     /// The agents' proxy, and the clients'.
     pub before: Vec<Memory>,
-    /// The same.
     pub after: Vec<Memory>,
 }
 

@@ -1,11 +1,12 @@
 //! All peers connect at once.
 
-use crate::common::progress::Progress;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use crate::common::statements::Count;
-use crate::peers::{clock::Moment, control, cpu::Cpu, memory::Memory, world::World};
+use crate::{
+    common::{progress::Progress, statements::Count},
+    peers::{clock::Moment, control, cpu::Cpu, memory::Memory, world::World},
+};
 
 /// What a storm took.
 #[derive(Debug, Serialize)]
@@ -21,7 +22,6 @@ pub struct Storm {
     pub cpu: Cpu,
     /// Attempts to connect that were put off.
     pub put_off: u64,
-    /// How far it was.
     pub curve: Vec<Point>,
     /// What a proxy's memory was meanwhile.
     pub memory: Vec<Grown>,

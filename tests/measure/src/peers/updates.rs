@@ -1,14 +1,16 @@
 //! Peers announce nodes at a steady rate, each for a partner on the other proxy.
 
-use crate::common::progress::Progress;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::peers::{
-    cpu::Cpu,
-    fleet::Rate,
-    options::{Scale, UPDATES_A_SECOND},
-    world::World,
+use crate::{
+    common::progress::Progress,
+    peers::{
+        cpu::Cpu,
+        fleet::Rate,
+        options::{Scale, UPDATES_A_SECOND},
+        world::World,
+    },
 };
 
 /// A rate is held when 99 of 100 updates take no longer.

@@ -2,25 +2,27 @@
 
 use std::net::SocketAddr;
 
-use crate::common::{meter::Meter, server::Server};
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use tailnet_harness::{Proxy, database::Database, private_cluster::PrivateCluster};
 
-use crate::common::{
-    network::{self, Credentials},
-    statements::{Count, Statements},
-};
-use crate::peers::{
-    cpu::{Cpu, Processes},
-    fleet::Fleet,
-    memory::Memory,
+use crate::{
+    common::{
+        meter::Meter,
+        network::{self, Credentials},
+        server::Server,
+        statements::{Count, Statements},
+    },
+    peers::{
+        cpu::{Cpu, Processes},
+        fleet::Fleet,
+        memory::Memory,
+    },
 };
 
 /// The most websockets of one proxy that are being opened at once: its queue of connections holds 1,024.
 const IN_FLIGHT: usize = 1000;
 
-/// The only network.
 pub const NETWORK: &str = "bench";
 
 /// Where everything happens.

@@ -12,7 +12,6 @@ use serde::Serialize;
 /// How one method did.
 #[derive(Debug, Serialize)]
 pub struct Entry {
-    /// Which.
     pub method: String,
     /// With `full_page_writes` off.
     pub pages_off: Score,

@@ -12,13 +12,11 @@ use uuid::Uuid;
 pub struct Event {
     /// The same for both events of a connection.
     pub connection: Uuid,
-    /// The agent.
     pub agent: Uuid,
     /// What it served.
     pub workspace: Uuid,
     /// Who connected.
     pub user: Uuid,
-    /// When.
     pub time: SystemTime,
     /// Whether it is the disconnect.
     pub gone: bool,

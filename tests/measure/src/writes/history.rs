@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use crate::common::{figure::Figure, progress::Progress};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use crate::writes::world::World;
+use crate::{
+    common::{figure::Figure, progress::Progress},
+    writes::world::World,
+};
 
 /// Rows, spread evenly over two years.
 pub const ROWS: i64 = 10_000_000;
@@ -24,7 +26,6 @@ const RUNS: usize = 5;
 /// What the table is like.
 #[derive(Debug, Serialize)]
 pub struct History {
-    /// Rows of the table.
     pub rows: i64,
     /// Bytes of it without its indexes.
     pub table_bytes: i64,
@@ -41,11 +42,8 @@ pub struct History {
 /// How a query went.
 #[derive(Debug, Serialize)]
 pub struct Query {
-    /// What was run.
     pub sql: String,
-    /// Rows that it returned.
     pub rows: Figure,
-    /// Milliseconds of its execution.
     pub milliseconds: Figure,
     /// Pages that it looked at.
     pub pages: Figure,
@@ -56,9 +54,7 @@ pub struct Query {
 /// What dropping cost.
 #[derive(Debug, Serialize)]
 pub struct Dropped {
-    /// Rows.
     pub rows: i64,
-    /// Time.
     pub seconds: f64,
     /// Bytes of WAL for each row.
     pub wal_a_row: f64,
@@ -174,7 +170,6 @@ async fn fill(world: &World, progress: &Progress) -> Result<()> {
 
 const PARTS: usize = 20;
 
-/// Steps of this phase.
 pub const STEPS: usize = PARTS + 4 + 2;
 
 /// Runs each of these statements, which differ in values only.

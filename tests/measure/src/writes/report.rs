@@ -10,7 +10,6 @@ use crate::{
 /// What one run found.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// On what.
     pub machine: Machine,
     /// How often each method was measured.
     pub rounds: usize,

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::common::{figure::Figure, process::cpu, progress::Progress};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use serde::Serialize;
@@ -10,9 +9,12 @@ use tailnet_tools::cluster;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use crate::writes::{
-    beats::{Beats, CALL},
-    world::{BATCH, World},
+use crate::{
+    common::{figure::Figure, process::cpu, progress::Progress},
+    writes::{
+        beats::{Beats, CALL},
+        world::{BATCH, World},
+    },
 };
 
 /// Between two heartbeats of an agent, as in the proxy's defaults.
@@ -40,7 +42,6 @@ pub struct Steady {
     pub cpu: Vec<f64>,
 }
 
-/// Observes it.
 pub async fn run(world: &World, progress: &Progress, full_page_writes: bool) -> Result<Steady> {
     let meter = &world.meter;
     let roles: Vec<_> = world.database.logins().iter().map(|login| login.role.clone()).collect();

@@ -46,7 +46,6 @@ pub trait Writer {
 }
 
 impl Way {
-    /// For people.
     pub fn name(self, function: &str) -> String {
         match self {
             Self::Upsert => "single-row upsert".to_owned(),
@@ -55,7 +54,6 @@ impl Way {
         }
     }
 
-    /// Writes all of these.
     pub async fn write<W: Writer>(self, writer: &W, entries: &[W::Entry]) -> Result<u64> {
         let mut written = 0;
         match self {

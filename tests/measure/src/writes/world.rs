@@ -2,13 +2,15 @@
 
 use std::time::SystemTime;
 
-use crate::common::{meter::Meter, network};
 use anyhow::{Context, Result};
 use tailnet_harness::database::Database;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::writes::beats::Beats;
+use crate::{
+    common::{meter::Meter, network},
+    writes::beats::Beats,
+};
 
 /// As many agents as the issue asks for.
 pub const AGENTS: usize = 32_000;
@@ -21,16 +23,13 @@ pub const BATCH: usize = 500;
 pub struct World {
     /// The database; it has a login for each of two proxies.
     pub database: Database,
-    /// Looks on.
     pub meter: Meter,
-    /// The only network.
     pub network: Uuid,
     /// All of them have a row in `agent_connections`.
     pub agents: Vec<Uuid>,
 }
 
 impl World {
-    /// Makes it.
     pub async fn create() -> Result<Self> {
         let database = Database::create(2).await?;
         let meter = Meter::open(&database).await?;

@@ -2,15 +2,17 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::common::{figure::grouped, machine::Machine, section};
 use anyhow::{Context, Result};
 
-use crate::peers::{
-    page::{database, peers},
-    plot,
-    report::Report,
-    row::Row,
-    target::rows,
+use crate::{
+    common::{figure::grouped, machine::Machine, section},
+    peers::{
+        page::{database, peers},
+        plot,
+        report::Report,
+        row::Row,
+        target::rows,
+    },
 };
 
 /// The name of our sections.
