@@ -9,31 +9,28 @@ use uuid::Uuid;
 
 /// A way to coordinate peers over Postgres, with four coordinators that hold the peers of [`crate::engines::pairs::Pairs`].
 pub trait Engine: Debug {
-    /// Its database. The login in a place is the role of the coordinator in that place.
-    fn database(&self) -> &Database;
-
-    /// Ends it; the database is left.
-    fn into_database(self: Box<Self>) -> Database;
-
-    /// The table that holds the nodes of all peers, in its column `node`.
-    fn table(&self) -> &'static str;
-
-    /// What its coordinators call, by a part of its text that nothing else has.
-    fn kinds(&self) -> &'static [(&'static str, &'static str)];
-
-    fn ids(&self) -> &[Uuid];
-
     /// A peer announces this version of its node to its coordinator. Returns at once.
     fn announce(&self, place: usize, version: u64);
 
     /// Payloads of notifications that each coordinator has received so far.
     fn payloads(&self) -> Vec<u64>;
+}
 
+/// What does not change as long as an engine runs.
+#[derive(Debug)]
+pub struct Facts {
+    /// The login in a place is the role of the coordinator in that place.
+    pub database: Database,
+    /// The table that holds the nodes of all peers, in its column `node`.
+    pub table: &'static str,
+    /// What its coordinators call, by a part of its text that nothing else has.
+    pub kinds: &'static [(&'static str, &'static str)],
+    /// The peers, by place.
+    pub ids: Vec<Uuid>,
     /// How many coordinators hear one notification.
-    fn listeners(&self) -> usize;
-
+    pub listeners: usize,
     /// Connections that its coordinators hold.
-    fn connections(&self) -> usize;
+    pub connections: usize,
 }
 
 /// The partner's coordinator has the new node of a peer in hand.

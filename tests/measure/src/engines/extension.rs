@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::{
     common::node::{self, LARGE},
     engines::{
-        engine::{Engine, Heard, Mouth},
+        engine::{Engine, Facts, Heard, Mouth},
         pairs::{COORDINATORS, Pairs, coordinator},
     },
 };
@@ -60,7 +60,6 @@ impl Request for Node {
 /// Four coordinators on one database with the extension.
 #[derive(Debug)]
 pub struct Extension {
-    database: Database,
     pairs: Arc<Pairs>,
     coordinators: Vec<Coordinator>,
 }
@@ -80,7 +79,7 @@ struct Coordinator {
 
 impl Extension {
     /// Makes a database with these pairs, attaches all of them, and opens their tunnels.
-    pub async fn start(pairs: Arc<Pairs>, mouth: &Mouth) -> Result<Self> {
+    pub async fn start(pairs: Arc<Pairs>, mouth: &Mouth) -> Result<(Self, Facts)> {
         let database = Database::create(COORDINATORS).await?;
         let sql = database.connect().await?;
         let network: Uuid = sql.query_one("SELECT tailnet.create_network('engines')", &[]).await?.get(0);
@@ -98,31 +97,20 @@ impl Extension {
         for (place, coordinator) in coordinators.iter_mut().enumerate() {
             coordinator.hire(&database, place, mouth).await?;
         }
-        Ok(Self { database, pairs, coordinators })
+        let facts = Facts {
+            database,
+            table: "tailnet_private.peers",
+            kinds: KINDS,
+            ids: pairs.ids().to_vec(),
+            listeners: 1,
+            // The store that attached, the workers, and the one that listens.
+            connections: coordinators.iter().map(|coordinator| coordinator.workers + 2).sum(),
+        };
+        Ok((Self { pairs, coordinators }, facts))
     }
 }
 
 impl Engine for Extension {
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn into_database(self: Box<Self>) -> Database {
-        self.database
-    }
-
-    fn table(&self) -> &'static str {
-        "tailnet_private.peers"
-    }
-
-    fn kinds(&self) -> &'static [(&'static str, &'static str)] {
-        KINDS
-    }
-
-    fn ids(&self) -> &[Uuid] {
-        self.pairs.ids()
-    }
-
     fn announce(&self, place: usize, version: u64) {
         let (id, coordinator) = (self.pairs.id(place), &self.coordinators[coordinator(place)]);
         coordinator.binder.push(coordinator.sessions[&id], Node(LARGE.text(id, version)));
@@ -130,15 +118,6 @@ impl Engine for Extension {
 
     fn payloads(&self) -> Vec<u64> {
         self.coordinators.iter().map(|coordinator| coordinator.payloads.load(Ordering::Relaxed)).collect()
-    }
-
-    fn listeners(&self) -> usize {
-        1
-    }
-
-    fn connections(&self) -> usize {
-        // The store that attached, the workers, and the one that listens.
-        self.coordinators.iter().map(|coordinator| coordinator.workers + 2).sum()
     }
 }
 

@@ -106,15 +106,15 @@ async fn start(pairs: &Arc<Pairs>, options: &Options, progress: &Progress) -> Re
     for (name, settings) in baselines {
         progress.phase(&format!("{name}: {} peers over {COORDINATORS} coordinators", pairs.len()));
         let (mouth, ears) = mpsc::unbounded_channel();
-        let engine = Replicas::start(Arc::clone(pairs), settings, &mouth).await?;
-        let load = Load::new(Box::new(engine), ears, pairs.len()).await?;
+        let (engine, facts) = Replicas::start(Arc::clone(pairs), settings, &mouth).await?;
+        let load = Load::new(Box::new(engine), facts, ears).await?;
         engines.push(Rounds::new(name, settings.to_string(), load));
     }
     if options.engine != Engines::Replicas {
         progress.phase(&format!("{EXTENSION}: {} peers over {COORDINATORS} coordinators", pairs.len()));
         let (mouth, ears) = mpsc::unbounded_channel();
-        let engine = Extension::start(Arc::clone(pairs), &mouth).await?;
-        let load = Load::new(Box::new(engine), ears, pairs.len()).await?;
+        let (engine, facts) = Extension::start(Arc::clone(pairs), &mouth).await?;
+        let load = Load::new(Box::new(engine), facts, ears).await?;
         engines.push(Rounds::new(EXTENSION, "calls and LISTENs as the proxy does".to_owned(), load));
     }
     for engine in &engines {

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use crate::{
     common::{process::cpu, server::Server, statements::Statements},
-    engines::engine::Engine,
+    engines::engine::Facts,
 };
 
 /// Statements that are none of the kinds that the engine names.
@@ -54,16 +54,15 @@ pub struct Work {
 }
 
 impl Gauge {
-    pub async fn open(engine: &dyn Engine) -> Result<Self> {
-        let sql = engine.database().connect().await?;
-        let roles = engine.database().logins().iter().map(|login| login.role.clone()).collect();
-        Ok(Self { server: Server::of(&sql).await?, sql, kinds: engine.kinds(), roles })
+    pub async fn open(facts: &Facts) -> Result<Self> {
+        let sql = facts.database.connect().await?;
+        let roles = facts.database.logins().iter().map(|login| login.role.clone()).collect();
+        Ok(Self { server: Server::of(&sql).await?, sql, kinds: facts.kinds, roles })
     }
 
     /// Looks now.
     /// Fails when `pg_stat_statements` is not preloaded.
-    pub async fn sample(&self, engine: &dyn Engine, heard: u64) -> Result<Sample> {
-        let payloads = engine.payloads();
+    pub async fn sample(&self, payloads: Vec<u64>, heard: u64) -> Result<Sample> {
         let (at, postgres, driver) = (Instant::now(), self.server.cpu()?, cpu(std::process::id())?);
         let mut statements = vec![BTreeMap::new(); self.roles.len()];
         let counted = Statements::count(&self.sql).await?;

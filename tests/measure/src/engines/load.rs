@@ -13,7 +13,7 @@ use tailnet_tools::latencies::Latencies;
 use tokio::time::{sleep_until, timeout};
 
 use crate::engines::{
-    engine::{Ears, Engine, Heard},
+    engine::{Ears, Engine, Facts, Heard},
     gauge::{Gauge, Sample, Work},
 };
 
@@ -23,7 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// An engine, and all that its peers have announced.
 #[derive(Debug)]
 pub struct Load {
-    pub engine: Box<dyn Engine>,
+    pub facts: Facts,
+    engine: Box<dyn Engine>,
     gauge: Gauge,
     ears: Ears,
     peers: Vec<Peer>,
@@ -55,11 +56,11 @@ pub struct Open {
 }
 
 impl Load {
-    /// Puts it on an engine with so many peers; each announces its first node, and all partners hear it.
-    pub async fn new(engine: Box<dyn Engine>, ears: Ears, peers: usize) -> Result<Self> {
-        let gauge = Gauge::open(&*engine).await?;
-        let peers = (0..peers).map(|_| Peer::default()).collect();
-        let mut load = Self { engine, gauge, ears, peers, in_flight: 0, heard: 0 };
+    /// Puts it on an engine; each peer announces its first node, and all partners hear it.
+    pub async fn new(engine: Box<dyn Engine>, facts: Facts, ears: Ears) -> Result<Self> {
+        let gauge = Gauge::open(&facts).await?;
+        let peers = facts.ids.iter().map(|_| Peer::default()).collect();
+        let mut load = Self { facts, engine, gauge, ears, peers, in_flight: 0, heard: 0 };
         for place in 0..load.peers.len() {
             load.send(place, Instant::now());
         }
@@ -149,6 +150,12 @@ impl Load {
         Ok(Open { merged: total - usize::try_from(work.heard)?, latencies, per_second, work })
     }
 
+    /// Ends the engine, and removes its database.
+    pub async fn end(self) -> Result<()> {
+        drop(self.engine);
+        self.facts.database.drop().await
+    }
+
     /// Waits until all announcements are heard.
     pub async fn settle(&mut self) -> Result<()> {
         while self.in_flight > 0 {
@@ -165,12 +172,12 @@ impl Load {
             ensure!(peer.sent > 0 && peer.told == peer.sent, "the partner of peer {place} ended with {peer:?}");
         }
         let sent: Vec<i64> = self.peers.iter().map(|peer| peer.sent.cast_signed()).collect();
-        let table = self.engine.table();
+        let table = self.facts.table;
         let sql = format!(
             "SELECT count(*) FROM unnest($1::uuid[], $2::bigint[]) sent(id, version)
              JOIN {table} p ON p.id = sent.id AND (p.node->>'id')::bigint = sent.version"
         );
-        let right: i64 = self.gauge.sql.query_one(&sql, &[&self.engine.ids(), &sent]).await?.get(0);
+        let right: i64 = self.gauge.sql.query_one(&sql, &[&self.facts.ids, &sent]).await?.get(0);
         ensure!(
             usize::try_from(right)? == sent.len(),
             "{table} holds the last node of {right} peers of {}",
@@ -213,7 +220,7 @@ impl Load {
     }
 
     async fn sample(&self) -> Result<Sample> {
-        self.gauge.sample(&*self.engine, self.heard).await
+        self.gauge.sample(self.engine.payloads(), self.heard).await
     }
 }
 
@@ -231,46 +238,15 @@ mod tests {
 
     use super::*;
 
-    /// Tells nobody anything, and has a table of its own.
+    /// Tells nobody anything.
     #[derive(Debug)]
-    struct Mute {
-        database: Database,
-        ids: Vec<Uuid>,
-    }
+    struct Mute;
 
     impl Engine for Mute {
-        fn database(&self) -> &Database {
-            &self.database
-        }
-
-        fn into_database(self: Box<Self>) -> Database {
-            self.database
-        }
-
-        fn table(&self) -> &'static str {
-            "mute"
-        }
-
-        fn kinds(&self) -> &'static [(&'static str, &'static str)] {
-            &[]
-        }
-
-        fn ids(&self) -> &[Uuid] {
-            &self.ids
-        }
-
         fn announce(&self, _: usize, _: u64) {}
 
         fn payloads(&self) -> Vec<u64> {
             vec![0; 4]
-        }
-
-        fn listeners(&self) -> usize {
-            1
-        }
-
-        fn connections(&self) -> usize {
-            0
         }
     }
 
@@ -286,9 +262,10 @@ mod tests {
         sql.batch_execute("CREATE TABLE mute (id uuid, node json)").await.expect("a table is made");
         let node = "INSERT INTO mute SELECT id, '{\"id\":1}' FROM unnest($1::uuid[]) id";
         sql.execute(node, &[&ids]).await.expect("rows are made");
+        let facts = Facts { database, table: "mute", kinds: &[], ids, listeners: 1, connections: 0 };
         let (mouth, ears) = mpsc::unbounded_channel();
         mouth.send(Ok(vec![heard(1, 1), heard(0, 1)])).expect("the other end is there");
-        let load = Load::new(Box::new(Mute { database, ids }), ears, 2).await.expect("all was heard");
+        let load = Load::new(Box::new(Mute), facts, ears).await.expect("all was heard");
         (load, mouth)
     }
 
@@ -307,7 +284,7 @@ mod tests {
         load.send(1, Instant::now());
         drop(mouth);
         assert!(load.check().await.expect_err("the last was never told").to_string().contains("has ended"));
-        load.engine.into_database().drop().await.expect("it is dropped");
+        load.facts.database.drop().await.expect("it is dropped");
     }
 
     #[tokio::test]
@@ -322,6 +299,6 @@ mod tests {
         let answered = load.hear().await.expect("it was told");
         assert_eq!(answered, [(0, Duration::from_secs(1)), (0, Duration::from_millis(700))]);
         assert_eq!((load.in_flight, load.heard), (1, 3));
-        load.engine.into_database().drop().await.expect("it is dropped");
+        load.facts.database.drop().await.expect("it is dropped");
     }
 }

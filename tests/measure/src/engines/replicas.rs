@@ -18,12 +18,11 @@ use tailnet_harness::database::Database;
 use tailnet_proxy::postgres::database::Database as Url;
 use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client};
-use uuid::Uuid;
 
 use crate::{
     common::node::LARGE,
     engines::{
-        engine::{Engine, Mouth},
+        engine::{Engine, Facts, Mouth},
         pairs::{COORDINATORS, Pairs, coordinator},
         prior_sql::{KINDS, LISTEN, SETTINGS, TABLES},
         replica::{Options, Replica, Role},
@@ -39,17 +38,15 @@ const QUERIERS: usize = WORKERS / 2;
 /// Four replicas on one database.
 #[derive(Debug)]
 pub struct Replicas {
-    database: Database,
     pairs: Arc<Pairs>,
     replicas: Vec<Arc<Replica>>,
-    connections: usize,
     /// Ended when they are dropped.
     _tasks: JoinSet<()>,
 }
 
 impl Replicas {
     /// Makes a database, opens the tunnels of these pairs, and waits until that is written.
-    pub async fn start(pairs: Arc<Pairs>, options: Options, mouth: &Mouth) -> Result<Self> {
+    pub async fn start(pairs: Arc<Pairs>, options: Options, mouth: &Mouth) -> Result<(Self, Facts)> {
         let database = Database::create(COORDINATORS).await?;
         let sql = database.connect().await?;
         sql.batch_execute(TABLES).await.context("cannot make the tables of the replicas")?;
@@ -67,7 +64,9 @@ impl Replicas {
         for replica in &replicas {
             replica.tunnels_written().await;
         }
-        Ok(Self { database, pairs, replicas, connections, _tasks: tasks })
+        let (ids, listeners) = (pairs.ids().to_vec(), replicas.len());
+        let facts = Facts { database, table: "replicas.peers", kinds: KINDS, ids, listeners, connections };
+        Ok((Self { pairs, replicas, _tasks: tasks }, facts))
     }
 }
 
@@ -139,26 +138,6 @@ async fn listen(replica: &Arc<Replica>, url: &Url, mouth: &Mouth, tasks: &mut Jo
 }
 
 impl Engine for Replicas {
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn into_database(self: Box<Self>) -> Database {
-        self.database
-    }
-
-    fn table(&self) -> &'static str {
-        "replicas.peers"
-    }
-
-    fn kinds(&self) -> &'static [(&'static str, &'static str)] {
-        KINDS
-    }
-
-    fn ids(&self) -> &[Uuid] {
-        self.pairs.ids()
-    }
-
     fn announce(&self, place: usize, version: u64) {
         let id = self.pairs.id(place);
         self.replicas[coordinator(place)].announce(id, LARGE.text(id, version));
@@ -166,13 +145,5 @@ impl Engine for Replicas {
 
     fn payloads(&self) -> Vec<u64> {
         self.replicas.iter().map(|replica| replica.payloads.load(Ordering::Relaxed)).collect()
-    }
-
-    fn listeners(&self) -> usize {
-        self.replicas.len()
-    }
-
-    fn connections(&self) -> usize {
-        self.connections
     }
 }

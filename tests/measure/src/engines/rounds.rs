@@ -89,14 +89,14 @@ impl Rounds {
         let measured = Measured {
             engine: self.name.to_owned(),
             what: self.what,
-            connections: self.load.engine.connections(),
-            saturated: Saturated::of(&self.saturated, self.load.engine.listeners() as f64),
+            connections: self.load.facts.connections,
+            saturated: Saturated::of(&self.saturated, self.load.facts.listeners as f64),
             highest_rate_held: highest_held(&rates),
             rates,
             bystanders: (!self.bystanders.is_empty()).then(|| Bystanders::of(&self.bystanders)),
             checked,
         };
-        self.load.engine.into_database().drop().await?;
+        self.load.end().await?;
         Ok(measured)
     }
 }

@@ -46,6 +46,16 @@ pub struct Connected {
     pub progress: Vec<Vec<Progress>>,
 }
 
+/// Takes this answer; gives back any other.
+macro_rules! expect {
+    ($answer:path) => {
+        |answer| match answer {
+            $answer(what) => Ok(what),
+            other => Err(other),
+        }
+    };
+}
+
 impl Fleet {
     /// Starts the processes; nobody is connected yet.
     pub async fn start(proxies: [SocketAddr; 2], pairs: &[[Credentials; 2]], in_flight: usize) -> Result<Self> {
@@ -131,19 +141,13 @@ impl Fleet {
 
     /// All peers of these ends announce their next node at once.
     pub async fn announce(&mut self, ends: &[End]) -> Result<Moment> {
-        let announced = self.all(Command::Announce(ends.to_vec()), |answer| match answer {
-            Answer::Announced(at) => Ok(at),
-            other => Err(other),
-        });
+        let announced = self.all(Command::Announce(ends.to_vec()), expect!(Answer::Announced));
         announced.await?.into_iter().max().context("there are load processes")
     }
 
     /// Waits until every peer was told the newest node of its partner. When the last of them was.
     pub async fn until_right(&mut self) -> Result<Moment> {
-        let right = self.all(Command::Await, |answer| match answer {
-            Answer::Right(at) => Ok(at),
-            other => Err(other),
-        });
+        let right = self.all(Command::Await, expect!(Answer::Right));
         let right =
             timeout(DEADLINE, right).await.with_context(|| format!("after {DEADLINE:?} not every view is right"))?;
         right?.into_iter().max().context("there are load processes")
@@ -151,19 +155,14 @@ impl Fleet {
 
     /// From now on the first so many peers of each process are told of a hub.
     pub async fn expect(&mut self, hub: Hub) -> Result<()> {
-        let ready = self.all(Command::Expect(hub), |answer| match answer {
-            Answer::Ready => Ok(()),
-            other => Err(other),
-        });
+        let ready =
+            self.all(Command::Expect(hub), |answer| if let Answer::Ready = answer { Ok(()) } else { Err(answer) });
         ready.await.map(drop)
     }
 
     /// Waits until they were told what was expected of it last. When the last of them was.
     pub async fn until_told_of_hub(&mut self) -> Result<Moment> {
-        let right = self.all(Command::AwaitHub, |answer| match answer {
-            Answer::Right(at) => Ok(at),
-            other => Err(other),
-        });
+        let right = self.all(Command::AwaitHub, expect!(Answer::Right));
         let right = timeout(DEADLINE, right)
             .await
             .with_context(|| format!("after {DEADLINE:?} not all were told of the hub"))?;
@@ -172,19 +171,13 @@ impl Fleet {
 
     /// The versions of the nodes that were announced last, by process.
     pub async fn recite(&mut self) -> Result<Vec<Vec<u64>>> {
-        let said = self.all(Command::Recite, |answer| match answer {
-            Answer::Said(versions) => Ok(versions),
-            other => Err(other),
-        });
+        let said = self.all(Command::Recite, expect!(Answer::Said));
         said.await
     }
 
     /// What happened so far.
     pub async fn totals(&mut self) -> Result<Totals> {
-        let totals = self.all(Command::Report, |answer| match answer {
-            Answer::Totals(totals) => Ok(totals),
-            other => Err(other),
-        });
+        let totals = self.all(Command::Report, expect!(Answer::Totals));
         Ok(totals.await?.into_iter().fold(Totals::default(), |mut sum, totals| {
             sum.add(totals);
             sum

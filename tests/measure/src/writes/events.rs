@@ -1,123 +1,59 @@
 //! Events of connections: what agents report for the connection log.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Display,
+    time::{Duration, SystemTime},
+};
 
-use anyhow::Result;
-use humantime::{Rfc3339Timestamp, format_rfc3339_micros};
-use serde::Serialize;
+use humantime::format_rfc3339_micros;
+use serde::{Serialize, Serializer};
+use tailnet_wire::{ConnectionEvent, ConnectionType};
 use uuid::Uuid;
 
-/// A connect or a disconnect.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// The same for both events of a connection.
-    pub connection: Uuid,
-    pub agent: Uuid,
-    /// What it served.
-    pub workspace: Uuid,
-    /// Who connected.
-    pub user: Uuid,
-    pub time: SystemTime,
-    /// Whether it is the disconnect.
-    pub gone: bool,
-}
+/// A connect, or a disconnect.
+pub type Event = ConnectionEvent<Time, &'static str>;
 
-/// Name of every workspace.
-pub const WORKSPACE_NAME: &str = "my-workspace";
-/// Name of every owner.
-pub const OWNER: &str = "some.developer";
-/// Where everybody comes from.
-pub const IP: &str = "203.0.113.77";
-/// What everybody connects with.
-pub const USER_AGENT: &str = "OpenSSH_9.6p1 Ubuntu-3ubuntu13.5";
-/// Why everybody leaves.
-pub const REASON: &str = "the client closed the connection";
+/// In JSON as RFC 3339.
+#[derive(Debug, Clone, Copy)]
+pub struct Time(pub SystemTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_rfc3339_micros(self.0))
+    }
+}
 
 /// New connections of these agents, one each, and afterwards the end of each.
 pub fn connections(agents: &[Uuid]) -> Vec<Event> {
     let now = SystemTime::now();
-    let event = |place: usize, gone: bool| Event {
-        connection: Uuid::nil(),
-        agent: agents[place],
-        workspace: Uuid::new_v4(),
-        user: Uuid::new_v4(),
-        time: now + Duration::from_millis(place as u64) + Duration::from_secs(if gone { 3_600 } else { 0 }),
-        gone,
-    };
-    let connects: Vec<_> =
-        (0..agents.len()).map(|place| Event { connection: Uuid::new_v4(), ..event(place, false) }).collect();
-    let ends = connects.iter().enumerate().map(|(place, connect)| Event {
-        connection: connect.connection,
-        workspace: connect.workspace,
-        user: connect.user,
-        ..event(place, true)
-    });
-    connects.iter().cloned().chain(ends).collect()
-}
-
-impl Event {
-    /// The time of the connect; None: this is the disconnect.
-    pub fn connected(&self) -> Option<SystemTime> {
-        (!self.gone).then_some(self.time)
-    }
-
-    /// The time of the disconnect; None: this is the connect.
-    pub fn disconnected(&self) -> Option<SystemTime> {
-        self.gone.then_some(self.time)
-    }
-
-    /// Code and reason of the disconnect.
-    pub fn end(&self) -> (Option<i32>, Option<&'static str>) {
-        if self.gone { (Some(0), Some(REASON)) } else { (None, None) }
-    }
-}
-
-/// An element of the argument of `tailnet.upsert_connection_logs`.
-#[derive(Debug, Serialize)]
-struct Element<'a> {
-    connection_id: Uuid,
-    agent_id: Uuid,
-    agent_name: &'a str,
-    workspace_id: Uuid,
-    workspace_name: &'a str,
-    owner: &'a str,
-    r#type: &'a str,
-    ip: &'a str,
-    user_agent: &'a str,
-    user_id: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connect_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disconnect_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disconnect_reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<i32>,
-}
-
-/// The argument of `tailnet.upsert_connection_logs`.
-pub fn as_json(events: &[Event]) -> Result<String> {
-    let shown = |time: Option<SystemTime>| time.map(|time| format_rfc3339_micros(time).to_string());
-    let one = |event: &Event| {
-        let (code, reason) = event.end();
-        Element {
-            connection_id: event.connection,
-            agent_id: event.agent,
-            agent_name: "main",
-            workspace_id: event.workspace,
-            workspace_name: WORKSPACE_NAME,
-            owner: OWNER,
-            r#type: "ssh",
-            ip: IP,
-            user_agent: USER_AGENT,
-            user_id: event.user,
-            connect_time: shown(event.connected()),
-            disconnect_time: shown(event.disconnected()),
-            disconnect_reason: reason,
-            code,
+    let connects: Vec<_> = agents.iter().map(|agent| (*agent, [(); 3].map(|()| Uuid::new_v4()))).collect();
+    let event = |gone: bool, place: usize| {
+        let (agent, [connection, workspace, user]) = connects[place];
+        let time = Time(now + Duration::from_millis(place as u64) + Duration::from_secs(if gone { 3_600 } else { 0 }));
+        Event {
+            id: None,
+            connection_id: Some(connection),
+            agent_id: agent,
+            agent_name: Some("main".to_owned()),
+            workspace_id: Some(workspace),
+            workspace_name: Some("my-workspace".to_owned()),
+            owner: Some("some.developer".to_owned()),
+            r#type: ConnectionType::Ssh,
+            code: gone.then_some(0),
+            ip: Some("203.0.113.77"),
+            user_agent: Some("OpenSSH_9.6p1 Ubuntu-3ubuntu13.5".to_owned()),
+            user_id: Some(user),
+            slug_or_port: None,
+            connect_time: (!gone).then_some(time),
+            disconnect_time: gone.then_some(time),
+            disconnect_reason: gone.then(|| "the client closed the connection".to_owned()),
         }
     };
-    Ok(serde_json::to_string(&events.iter().map(one).collect::<Vec<_>>())?)
+    [false, true]
+        .into_iter()
+        .flat_map(|gone| (0..connects.len()).map(move |place| (gone, place)))
+        .map(|(gone, place)| event(gone, place))
+        .collect()
 }
 
 /// What events are staged in.
@@ -128,20 +64,28 @@ pub const STAGED: &str = "
 
 /// Lines for COPY into a table with the columns of [`STAGED`].
 pub fn as_lines(events: &[Event]) -> String {
-    let null = || "\\N".to_owned();
-    let shown = |time: Option<SystemTime>| {
-        time.map(format_rfc3339_micros).map_or_else(null, |t: Rfc3339Timestamp| t.to_string())
+    fn shown(value: Option<impl Display>) -> String {
+        value.map_or_else(|| "\\N".to_owned(), |value| value.to_string())
+    }
+    let time = |time: Option<Time>| shown(time.map(|time| format_rfc3339_micros(time.0)));
+    let line = |event: &Event| {
+        let columns = [
+            shown(event.connection_id),
+            event.agent_id.to_string(),
+            shown(event.agent_name.as_ref()),
+            shown(event.workspace_id),
+            shown(event.workspace_name.as_ref()),
+            shown(event.owner.as_ref()),
+            "ssh".to_owned(),
+            shown(event.code),
+            shown(event.ip),
+            shown(event.user_agent.as_ref()),
+            shown(event.user_id),
+            time(event.connect_time),
+            time(event.disconnect_time),
+            shown(event.disconnect_reason.as_ref()),
+        ];
+        columns.join("\t") + "\n"
     };
-    let one = |event: &Event| {
-        let Event { connection, agent, workspace, user, .. } = event;
-        let (code, reason) = event.end();
-        format!(
-            "{connection}\t{agent}\tmain\t{workspace}\t{WORKSPACE_NAME}\t{OWNER}\tssh\t{}\t{IP}\t{USER_AGENT}\t{user}\t{}\t{}\t{}\n",
-            code.map_or_else(null, |code| code.to_string()),
-            shown(event.connected()),
-            shown(event.disconnected()),
-            reason.map_or_else(null, str::to_owned),
-        )
-    };
-    events.iter().map(one).collect()
+    events.iter().map(line).collect()
 }

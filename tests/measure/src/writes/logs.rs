@@ -8,7 +8,7 @@ use crate::{
     common::progress::Progress,
     writes::{
         contest::{Entry, contest},
-        events::{Event, IP, OWNER, STAGED, USER_AGENT, WORKSPACE_NAME, as_json, as_lines, connections},
+        events::{Event, STAGED, Time, as_lines, connections},
         way::{Staging, Way, Writer},
         world::World,
     },
@@ -36,7 +36,7 @@ const ON_CONFLICT: &str = "
 
 /// The network is known to the caller, and nothing is checked.
 const VALUES: &str = "
-    VALUES ($1, $2, $3, 'main', $4, $5, $6, 'ssh', $7::text::inet, $8, $9, $10, $11, $12, $13)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'ssh', $8::text::inet, $9, $10, $11, $12, $13, $14)";
 
 /// Merges no repeats within a batch: there are none here.
 const FROM_STAGED: &str = "
@@ -75,29 +75,29 @@ impl Writer for Logs<'_> {
     const FUNCTION: &'static str = "upsert_connection_logs";
 
     async fn upsert(&self, event: &Event) -> Result<u64> {
-        let Event { connection, agent, workspace, user, .. } = event;
-        let (code, reason) = event.end();
-        let (connected, gone) = (event.connected(), event.disconnected());
-        let values: [&(dyn ToSql + Sync); 13] = [
+        let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+        let (connected, gone) = (time(&event.connect_time), time(&event.disconnect_time));
+        let values: [&(dyn ToSql + Sync); 14] = [
             self.network,
-            connection,
-            agent,
-            workspace,
-            &WORKSPACE_NAME,
-            &OWNER,
-            &IP,
-            &USER_AGENT,
-            user,
+            &event.connection_id,
+            &event.agent_id,
+            &event.agent_name,
+            &event.workspace_id,
+            &event.workspace_name,
+            &event.owner,
+            &event.ip,
+            &event.user_agent,
+            &event.user_id,
             &connected,
             &gone,
-            &code,
-            &reason,
+            &event.code,
+            &event.disconnect_reason,
         ];
         Ok(self.client.execute(&self.upsert, &values).await?)
     }
 
     async fn call(&self, events: &[Event]) -> Result<u64> {
-        let row = self.client.query_one(&self.call, &[&as_json(events)?]).await?;
+        let row = self.client.query_one(&self.call, &[&serde_json::to_string(events)?]).await?;
         Ok(u64::from(row.get::<_, i32>(0).unsigned_abs()))
     }
 
