@@ -25,7 +25,6 @@ pub struct Facts {
     pub table: &'static str,
     /// What its coordinators call, by a part of its text that nothing else has.
     pub kinds: &'static [(&'static str, &'static str)],
-    /// The peers, by place.
     pub ids: Vec<Uuid>,
     /// How many coordinators hear one notification.
     pub listeners: usize,

@@ -40,20 +40,27 @@ pub struct Measured {
     pub checked: usize,
 }
 
+/// For each update.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Cost {
+    /// Microseconds of CPU of all processes of Postgres.
+    pub postgres_us: Figure,
+    /// The same of this program, which is load and coordinators, without websockets.
+    pub driver_us: Figure,
+    /// Statements that coordinators sent.
+    pub statements: Figure,
+    pub statements_by_kind: BTreeMap<String, Figure>,
+}
+
 /// A closed load: each update that is heard starts the next.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Saturated {
     /// Updates that the partner's coordinator had in hand.
     pub updates_per_second: Figure,
-    /// Microseconds of CPU of all processes of Postgres for each update.
-    pub postgres_us: Figure,
-    /// The same of this program, which is load and coordinators, without websockets.
-    pub driver_us: Figure,
+    #[serde(flatten)]
+    pub cost: Cost,
     /// Cores that both were given on average. Fewer than the machine has: the engine waited, or others took them.
     pub cores: Figure,
-    /// Statements that coordinators sent for each update.
-    pub statements: Figure,
-    pub statements_by_kind: BTreeMap<String, Figure>,
     /// Payloads that Postgres was given to notify, each a second.
     pub notifies_per_second: Figure,
     /// Payloads that coordinators received, each a second.
@@ -73,13 +80,8 @@ pub struct Rate {
     pub max_ms: Figure,
     /// Updates that a later one of the same peer has overtaken.
     pub merged: Figure,
-    /// Microseconds of CPU of all processes of Postgres for each update.
-    pub postgres_us: Figure,
-    /// The same of this program.
-    pub driver_us: Figure,
-    /// Statements that coordinators sent for each update.
-    pub statements: Figure,
-    pub statements_by_kind: BTreeMap<String, Figure>,
+    #[serde(flatten)]
+    pub cost: Cost,
     /// Whether, in the median, 95 % of the rate arrived while it went on, and 99 of 100 updates within 100 ms.
     pub held: bool,
 }
@@ -117,17 +119,27 @@ impl Measured {
     }
 }
 
+impl Cost {
+    fn of(rounds: &[&Work]) -> Self {
+        let kinds: BTreeSet<&'static str> = rounds.iter().flat_map(|work| work.statements.keys().copied()).collect();
+        let calls = |kind| figure(rounds, |work| work.statements.get(kind).copied().unwrap_or(0.0));
+        Self {
+            postgres_us: figure(rounds, |work| work.postgres_us),
+            driver_us: figure(rounds, |work| work.driver_us),
+            statements: figure(rounds, |work| work.all_statements()),
+            statements_by_kind: kinds.into_iter().map(|kind| (kind.to_owned(), calls(kind))).collect(),
+        }
+    }
+}
+
 impl Saturated {
     /// Of at least one round. `listeners`: how many coordinators hear one notification.
     pub fn of(rounds: &[Work], listeners: f64) -> Self {
         let deliveries = |work: &Work| work.payloads_by_coordinator.iter().sum::<f64>() * work.per_second();
         Self {
             updates_per_second: figure(rounds, Work::per_second),
-            postgres_us: figure(rounds, |work| work.postgres_us),
-            driver_us: figure(rounds, |work| work.driver_us),
+            cost: Cost::of(&rounds.iter().collect::<Vec<_>>()),
             cores: figure(rounds, |work| work.all_us() / 1e6 * work.per_second()),
-            statements: figure(rounds, Work::all_statements),
-            statements_by_kind: by_kind(rounds, |work| work),
             notifies_per_second: figure(rounds, |work| deliveries(work) / listeners),
             deliveries_per_second: figure(rounds, deliveries),
         }
@@ -152,10 +164,7 @@ impl Rate {
             p99_ms,
             max_ms: quantile(100.0),
             merged: figure(rounds, |open| open.merged as f64),
-            postgres_us: figure(rounds, |open| open.work.postgres_us),
-            driver_us: figure(rounds, |open| open.work.driver_us),
-            statements: figure(rounds, |open| open.work.all_statements()),
-            statements_by_kind: by_kind(rounds, |open| &open.work),
+            cost: Cost::of(&rounds.iter().map(|open| &open.work).collect::<Vec<_>>()),
         }
     }
 }
@@ -188,13 +197,6 @@ impl Ratios {
 /// The highest rate that was held, if all below it were.
 pub fn highest_held(rates: &[Rate]) -> Option<f64> {
     rates.iter().take_while(|rate| rate.held).last().map(|rate| rate.per_second)
-}
-
-fn by_kind<T>(rounds: &[T], work: impl Fn(&T) -> &Work) -> BTreeMap<String, Figure> {
-    let kinds: BTreeSet<&'static str> =
-        rounds.iter().flat_map(|round| work(round).statements.keys().copied()).collect();
-    let calls = |kind| figure(rounds, |round| work(round).statements.get(kind).copied().unwrap_or(0.0));
-    kinds.into_iter().map(|kind| (kind.to_owned(), calls(kind))).collect()
 }
 
 fn figure<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> Figure {
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn notifications_are_counted_once_however_many_hear_them() {
         let saturated = Saturated::of(&[work(100, 10.0), work(300, 10.0), work(200, 10.0)], 4.0);
-        assert_eq!((saturated.updates_per_second.median, saturated.statements.median), (100.0, 1.5));
+        assert_eq!((saturated.updates_per_second.median, saturated.cost.statements.median), (100.0, 1.5));
         assert_eq!((saturated.notifies_per_second.median, saturated.deliveries_per_second.median), (100.0, 400.0));
     }
 

@@ -1,13 +1,11 @@
 //! Where the cores go, by process.
 
-use std::fs;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
     common::{
-        process::{TICKS_A_SECOND, cpu},
+        process::{cpu, whole_machine},
         server::Server,
     },
     peers::clock::Moment,
@@ -42,7 +40,7 @@ impl Processes {
         let each = |pids: &[u32]| pids.iter().map(|pid| cpu(*pid)).collect::<Result<Vec<_>>>();
         let (postgres, proxies, loads) = (self.postgres.cpu()?, each(&self.proxies)?, each(&self.loads)?);
         let named = postgres + proxies.iter().chain(&loads).sum::<f64>();
-        let others = machine()? - named;
+        let others = whole_machine()? - named;
         Ok(Cpu { at: Moment::now(), seconds: 0.0, postgres, proxies, loads, others })
     }
 }
@@ -78,30 +76,9 @@ impl std::fmt::Display for Cpu {
     }
 }
 
-/// Of the whole machine: all that was not idle.
-fn machine() -> Result<f64> {
-    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
-    busy(&text).context("cannot understand /proc/stat")
-}
-
-fn busy(stat: &str) -> Option<f64> {
-    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
-    let ticks = fields.map(|field| field.parse::<f64>().ok()).collect::<Option<Vec<_>>>()?;
-    // user, nice, system, idle, iowait, irq, softirq; steal is somebody else's, and guest time is in user.
-    let busy = [0, 1, 2, 5, 6].iter().map(|place| ticks.get(*place).copied()).sum::<Option<f64>>()?;
-    Some(busy / TICKS_A_SECOND)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_idle_does_not_count() {
-        assert_eq!(busy("cpu  100 0 50 900 7 20 30 5 0 0\ncpu0 1"), Some(2.0));
-        assert_eq!(busy("cpu  1 2"), None);
-        assert!(machine().expect("this is Linux") > 0.0);
-    }
 
     #[test]
     fn the_difference_of_two_moments_is_what_happened_between_them() {

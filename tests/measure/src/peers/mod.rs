@@ -11,7 +11,6 @@ mod hub;
 mod idle;
 mod listener;
 pub mod load;
-mod memory;
 pub mod options;
 mod page;
 mod plot;

@@ -3,11 +3,9 @@
 use serde::Serialize;
 
 use crate::{
+    common::process::Memory,
     common::{figure::Figure, machine::Machine},
-    peers::{
-        crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, memory::Memory, storm::Storm,
-        updates::Steady,
-    },
+    peers::{crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, storm::Storm, updates::Steady},
 };
 
 /// What one run found, as far as it came.

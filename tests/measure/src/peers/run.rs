@@ -22,6 +22,6 @@ pub async fn run(options: &Options) -> Result<()> {
     if options.is_full() {
         page::files::write(&report, &options.clone)
     } else {
-        plot::write(&report, options.json.parent().unwrap_or(&options.clone))
+        plot::run::write(&report, options.json.parent().unwrap_or(&options.clone))
     }
 }

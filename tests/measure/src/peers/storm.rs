@@ -4,8 +4,9 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::{
+    common::process::Memory,
     common::{progress::Progress, statements::Count},
-    peers::{clock::Moment, control, cpu::Cpu, memory::Memory, world::World},
+    peers::{clock::Moment, control, cpu::Cpu, world::World},
 };
 
 /// What a storm took.

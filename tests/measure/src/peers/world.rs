@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 use tailnet_harness::{Proxy, database::Database, private_cluster::PrivateCluster};
 
 use crate::{
+    common::process::Memory,
     common::{
         meter::Meter,
         network::{self, Credentials},
@@ -16,7 +17,6 @@ use crate::{
     peers::{
         cpu::{Cpu, Processes},
         fleet::Fleet,
-        memory::Memory,
     },
 };
 

@@ -51,8 +51,8 @@ global channel a change; every replica hears every change, and looks up tunnels 
             [
                 format!("{}: {}", measured.name(), measured.what),
                 saturated.updates_per_second.brief(0),
-                saturated.postgres_us.brief(1),
-                saturated.statements.brief(4),
+                saturated.cost.postgres_us.brief(1),
+                saturated.cost.statements.brief(4),
                 statements,
                 payloads,
             ]
@@ -69,8 +69,8 @@ global channel a change; every replica hears every change, and looks up tunnels 
                 grouped(rate.per_second, 0),
                 rate.p50_ms.brief(1),
                 rate.p99_ms.brief(1),
-                rate.postgres_us.brief(1),
-                rate.statements.brief(3),
+                rate.cost.postgres_us.brief(1),
+                rate.cost.statements.brief(3),
                 if rate.held { "yes" } else { "no" }.to_owned(),
             ]
         }),

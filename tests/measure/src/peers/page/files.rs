@@ -20,7 +20,7 @@ const SECTION: &str = "bench";
 
 /// Writes what a full run found into a clone.
 pub fn write(report: &Report, clone: &Path) -> Result<()> {
-    plot::write(report, &clone.join("docs/plots"))?;
+    plot::run::write(report, &clone.join("docs/plots"))?;
     let files = [("docs/performance.md", whole(report)?), ("README.md", headline(report)?)];
     for (file, text) in files {
         section::write(&clone.join(file), SECTION, &text)?;

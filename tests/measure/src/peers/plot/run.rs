@@ -1,48 +1,21 @@
-//! The plots, as SVG: on a white ground, so that they can be read on any page.
+//! The plots of a run.
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, anyhow};
-use plotters::{
-    coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter},
-    prelude::*,
-};
+use anyhow::{Context, Result};
+use plotters::prelude::*;
 
 use crate::{
     common::figure::{Figure, grouped},
-    peers::{database::Engines, options::UPDATES_A_SECOND, report::Report, target::UPDATE_MS, updates::HELD_MS},
+    peers::{
+        database::Engines,
+        options::UPDATES_A_SECOND,
+        plot::chart::{BLUE, GREEN, GREY, Line, ORANGE, Points, Root, SIZE, chart, drawing, plain, thousands},
+        report::Report,
+        target::UPDATE_MS,
+        updates::HELD_MS,
+    },
 };
-
-const SIZE: (u32, u32) = (860, 460);
-
-/// They differ in lightness too.
-const BLUE: RGBColor = RGBColor(0, 90, 181);
-const ORANGE: RGBColor = RGBColor(220, 110, 0);
-const GREEN: RGBColor = RGBColor(0, 120, 90);
-const GREY: RGBColor = RGBColor(110, 110, 110);
-
-type Root<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Points = Vec<(f64, f64)>;
-
-/// A line of a plot.
-struct Line {
-    label: String,
-    color: RGBColor,
-    /// With a mark at each point.
-    marked: bool,
-    points: Points,
-}
-
-impl Line {
-    fn new(label: &str, color: RGBColor, points: Points) -> Self {
-        Self { label: label.to_owned(), color, marked: false, points }
-    }
-
-    fn marked(mut self) -> Self {
-        self.marked = true;
-        self
-    }
-}
 
 /// Draws all of which there are figures into a folder.
 pub fn write(report: &Report, folder: &Path) -> Result<()> {
@@ -169,7 +142,7 @@ fn size(engines: &Engines, root: &Root<'_>) -> Result<()> {
     let of = |engine: &str| {
         let measured = fan_outs.iter().filter_map(|fan_out| {
             let measured = fan_out.engines.iter().find(|measured| measured.engine == engine)?;
-            Some((fan_out.peers as f64, measured.saturated.postgres_us.median))
+            Some((fan_out.peers as f64, measured.saturated.cost.postgres_us.median))
         });
         measured.collect::<Points>()
     };
@@ -199,76 +172,6 @@ fn size(engines: &Engines, root: &Root<'_>) -> Result<()> {
         SeriesLabelPosition::UpperRight,
         &lines,
     )
-}
-
-fn thousands(value: &f64) -> String {
-    grouped(*value, 0)
-}
-
-fn plain(value: &f64) -> String {
-    if *value < 1.0 { format!("{value:.1}") } else { grouped(*value, 0) }
-}
-
-type Words<'a> = &'a dyn Fn(&f64) -> String;
-
-/// A plot of these lines.
-fn chart<X, Y>(
-    root: &Root<'_>,
-    title: &str,
-    names: (&str, &str),
-    axes: (X, Y),
-    words: (Words<'_>, Words<'_>),
-    legend: SeriesLabelPosition,
-    lines: &[Line],
-) -> Result<()>
-where
-    X: AsRangedCoord<Value = f64>,
-    Y: AsRangedCoord<Value = f64>,
-    X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
-    let mut chart = ChartBuilder::on(root)
-        .caption(title, ("sans-serif", 20))
-        .margin(12)
-        .x_label_area_size(46)
-        .y_label_area_size(76)
-        .build_cartesian_2d(axes.0, axes.1)
-        .map_err(drawing)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.12))
-        .x_desc(names.0)
-        .y_desc(names.1)
-        .x_label_formatter(&|value| words.0(value))
-        .y_label_formatter(&|value| words.1(value))
-        .label_style(("sans-serif", 14))
-        .axis_desc_style(("sans-serif", 15))
-        .draw()
-        .map_err(drawing)?;
-    for Line { label, color, marked, points } in lines {
-        let style = color.stroke_width(2);
-        let drawn = chart.draw_series(LineSeries::new(points.iter().copied(), style)).map_err(drawing)?;
-        if !label.is_empty() {
-            drawn.label(label).legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
-        }
-        if *marked {
-            chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, color.filled()))).map_err(drawing)?;
-        }
-    }
-    chart
-        .configure_series_labels()
-        .position(legend)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .label_font(("sans-serif", 14))
-        .draw()
-        .map_err(drawing)
-}
-
-/// Its errors name a lifetime that ends too soon.
-fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("cannot draw: {error}")
 }
 
 #[cfg(test)]
