@@ -3,6 +3,7 @@
 use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result};
+use procfs::{CpuInfo, Current as _, LoadAverage, Meminfo};
 use serde::{Deserialize, Serialize};
 
 use crate::common::meter::Meter;
@@ -45,11 +46,11 @@ impl Machine {
         Ok(Self {
             date: row.get(0),
             commit: commit(),
-            processor: field("/proc/cpuinfo", "model name")?,
+            processor: CpuInfo::current()?.model_name(0).context("the processor has no name")?.to_owned(),
             cores: std::thread::available_parallelism()?.get(),
-            memory: field("/proc/meminfo", "MemTotal")?.trim_end_matches(" kB").parse::<f64>()? / f64::from(1 << 20),
-            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            load: read("/proc/loadavg")?.split(' ').next().unwrap_or_default().parse()?,
+            memory: Meminfo::current()?.mem_total as f64 / f64::from(1 << 30),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            load: f64::from(LoadAverage::current()?.one),
             postgres: row.get(1),
             durability: row.get(2),
         })
@@ -70,14 +71,4 @@ fn commit() -> String {
         .unwrap_or_default();
     let note = if changed.is_empty() { "" } else { ", with changes that are not committed" };
     format!("{}{note}", commit.trim())
-}
-
-fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
-}
-
-fn field(path: &str, name: &str) -> Result<String> {
-    let text = read(path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
-    Ok(line.with_context(|| format!("{path} has no {name}"))?.1.trim().to_owned())
 }

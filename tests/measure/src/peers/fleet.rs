@@ -147,10 +147,7 @@ impl Fleet {
 
     /// Waits until every peer was told the newest node of its partner. When the last of them was.
     pub async fn until_right(&mut self) -> Result<Moment> {
-        let right = self.all(Command::Await, expect!(Answer::Right));
-        let right =
-            timeout(DEADLINE, right).await.with_context(|| format!("after {DEADLINE:?} not every view is right"))?;
-        right?.into_iter().max().context("there are load processes")
+        self.until(Command::Await, "not every view is right").await
     }
 
     /// From now on the first so many peers of each process are told of a hub.
@@ -162,11 +159,16 @@ impl Fleet {
 
     /// Waits until they were told what was expected of it last. When the last of them was.
     pub async fn until_told_of_hub(&mut self) -> Result<Moment> {
-        let right = self.all(Command::AwaitHub, expect!(Answer::Right));
-        let right = timeout(DEADLINE, right)
-            .await
-            .with_context(|| format!("after {DEADLINE:?} not all were told of the hub"))?;
-        right?.into_iter().max().context("there are load processes")
+        self.until(Command::AwaitHub, "not all were told of the hub").await
+    }
+
+    async fn until(&mut self, command: Command, otherwise: &str) -> Result<Moment> {
+        let right = timeout(DEADLINE, self.all(command, expect!(Answer::Right))).await;
+        right
+            .with_context(|| format!("after {DEADLINE:?} {otherwise}"))??
+            .into_iter()
+            .max()
+            .context("there are load processes")
     }
 
     /// The versions of the nodes that were announced last, by process.

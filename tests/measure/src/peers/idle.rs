@@ -25,7 +25,7 @@ pub struct Idle {
 /// What Postgres did with the heartbeats of the agents meanwhile.
 #[derive(Debug, Serialize)]
 pub struct Heartbeats {
-    /// Those that changed a row.
+    /// Those that changed a row. Postgres counts them some seconds late, which only a short run shows.
     pub rows: i64,
     /// Share of updates that left the indexes alone.
     pub hot: f64,

@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    common::process::Memory,
-    common::{figure::Figure, machine::Machine},
+    common::{figure::Figure, machine::Machine, process::Memory},
     peers::{crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, storm::Storm, updates::Steady},
 };
 

@@ -4,8 +4,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::{
-    common::process::Memory,
-    common::{progress::Progress, statements::Count},
+    common::{process::Memory, progress::Progress, statements::Count},
     peers::{clock::Moment, control, cpu::Cpu, world::World},
 };
 

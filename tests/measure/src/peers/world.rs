@@ -7,10 +7,10 @@ use futures_util::future::try_join_all;
 use tailnet_harness::{Proxy, database::Database, private_cluster::PrivateCluster};
 
 use crate::{
-    common::process::Memory,
     common::{
         meter::Meter,
         network::{self, Credentials},
+        process::Memory,
         server::Server,
         statements::{Count, Statements},
     },
