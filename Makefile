@@ -78,13 +78,13 @@ faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=2
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
 
 bench: install ## Measure the whole with 32,000 peers (15 minutes); see docs/performance.md
-	@tests/bench-run tailnet-bench
+	@tests/bench-run peers
 
 bench-quick: install ## The same with 4,000 peers, once (2 minutes); see .data/out
-	@tests/bench-run tailnet-bench --quick
+	@tests/bench-run peers --quick
 
 bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
-	@tests/bench-run bench-writes
+	@tests/bench-run writes
 
 lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check

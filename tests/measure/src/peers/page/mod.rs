@@ -1,0 +1,6 @@
+//! The figures for people.
+
+mod database;
+pub mod files;
+mod peers;
+pub mod terminal;

@@ -1,0 +1,4 @@
+//! The figures for the eye.
+
+mod chart;
+pub mod run;

@@ -1,0 +1,76 @@
+//! All that was measured.
+
+use serde::Serialize;
+
+use crate::{
+    common::{figure::Figure, machine::Machine, process::Memory},
+    peers::{crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, storm::Storm, updates::Steady},
+};
+
+/// What one run found, as far as it came.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub machine: Option<Machine>,
+    /// With as many peers, parts and rounds as the targets are for.
+    pub is_full: bool,
+    /// Peers of the rounds.
+    pub peers: usize,
+    /// One a round, as in what follows.
+    pub storms: Vec<Storm>,
+    pub memory: Vec<Resident>,
+    pub idle: Option<Idle>,
+    /// In each round one rate after the other.
+    pub updates: Vec<Vec<Steady>>,
+    /// More updates than can be told.
+    pub saturated: Vec<Steady>,
+    pub resyncs: Vec<Resync>,
+    pub crashes: Vec<Crash>,
+    pub hub: Option<Hub>,
+    pub engines: Option<Engines>,
+    /// What it took to measure all that.
+    pub seconds: f64,
+}
+
+/// The memory of both proxies before a storm and after it.
+#[derive(Debug, Serialize)]
+pub struct Resident {
+    /// Peers of each proxy.
+    pub peers: usize,
+    /// The agents' proxy, and the clients'.
+    pub before: Vec<Memory>,
+    pub after: Vec<Memory>,
+}
+
+impl Resident {
+    /// Bytes for each peer of a proxy, without what it had before they came.
+    pub fn a_peer(&self, proxy: usize) -> f64 {
+        (self.after[proxy].rss as f64 - self.before[proxy].rss as f64) / self.peers as f64
+    }
+
+    /// The same of the proxy that takes more.
+    pub fn most_a_peer(&self) -> f64 {
+        (0..self.after.len()).map(|proxy| self.a_peer(proxy)).fold(0.0, f64::max)
+    }
+}
+
+impl Report {
+    /// Percent of one core that all other processes of the machine used during storms and updates; None: there were none.
+    pub fn disturbance(&self) -> Option<Figure> {
+        let storms = self.storms.iter().map(|storm| &storm.cpu);
+        let cpus: Vec<_> = storms.chain(self.updates.iter().flatten().map(|steady| &steady.cpu)).collect();
+        Figure::over(&cpus, |cpu| cpu.others / cpu.seconds * 100.0)
+    }
+
+    /// The rates of all rounds: each with what the rounds measured.
+    pub fn rates(&self) -> Vec<(f64, Vec<&Steady>)> {
+        let mut rates = Vec::<(f64, Vec<&Steady>)>::new();
+        for steady in self.updates.iter().flatten() {
+            match rates.iter_mut().find(|(rate, _)| *rate == steady.per_second) {
+                Some((_, all)) => all.push(steady),
+                None => rates.push((steady.per_second, vec![steady])),
+            }
+        }
+        rates.sort_by(|one, other| one.0.total_cmp(&other.0));
+        rates
+    }
+}
