@@ -1,41 +1,36 @@
 //! Two proxies on one database, with a few peers: every step that can happen to them, in any order.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use tailnet_model::{
+    coordinators::COORDINATORS,
+    event::{Node, Session},
+    peers::{Peer, Tunnels, peers},
+    wire,
+};
 use tailnet_proxy::{
     message::{Ending, Wish},
     state::switchboard::{Joined, Switchboard},
 };
-use tailnet_wire::SessionId;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{
-    flight::Flight,
-    model::{COORDINATORS, Model, node},
-    op::Op,
-    socket::Socket,
-};
-
-pub const PEERS: u128 = 5;
+use crate::{database::Database, flight::Flight, op::Op, socket::Socket};
 
 pub struct World {
-    pub model: Model,
-    pub(super) proxies: [Proxy; COORDINATORS],
+    pub database: Database,
+    proxies: [Proxy; COORDINATORS],
     pub sockets: Vec<Socket>,
-    connecting: Vec<(usize, SessionId)>,
-    pub(super) flights: Vec<Flight>,
+    connecting: Vec<(usize, Session)>,
+    flights: Vec<Flight>,
 }
 
 #[derive(Default)]
-pub(super) struct Proxy {
-    pub(super) switchboard: Switchboard,
+struct Proxy {
+    switchboard: Switchboard,
     /// Registered, and not listening yet.
     registering: Option<Uuid>,
-    pub(super) registration: Option<Uuid>,
+    registration: Option<Uuid>,
     /// How many messages had been written when the LISTEN connection was asked.
     asked: Option<usize>,
 }
@@ -43,7 +38,7 @@ pub(super) struct Proxy {
 impl World {
     pub fn new(page_size: usize) -> Self {
         let mut world = Self {
-            model: Model::new(page_size),
+            database: Database::new(page_size),
             proxies: Default::default(),
             sockets: Vec::new(),
             connecting: Vec::new(),
@@ -59,16 +54,16 @@ impl World {
     pub fn step(&mut self, op: &Op) {
         match *op {
             Op::Connect { peer, proxy } => {
-                let id = self.model.authenticate(uuid(peer));
+                let id = self.database.authenticate(peer);
                 self.connecting.push((proxy, id));
             }
             Op::Join { which } => self.join(which),
             Op::Announce { socket, node } => self.announce(socket, node),
-            Op::Tunnel { socket, dst, open } => self.tunnel(socket, uuid(dst), open),
+            Op::Tunnel { socket, dst, open } => self.tunnel(socket, dst, open),
             Op::Disconnect { socket } => {
                 if let Some(socket) = self.ready_socket(socket) {
                     let gone = self.remove(socket);
-                    let _ = self.proxies[gone.proxy].switchboard.disconnect(gone.id);
+                    let _ = self.proxies[gone.proxy].switchboard.disconnect(wire::session_id(gone.id));
                 }
             }
             Op::Break { socket } => {
@@ -81,8 +76,8 @@ impl World {
                     self.write(socket);
                 }
             }
-            Op::Take { proxy, role, limit } => {
-                self.take(proxy, role, limit);
+            Op::Take { proxy, worker, limit } => {
+                self.take(proxy, worker, limit);
             }
             Op::Commit { which } => {
                 if let Some(flight) = self.land(which) {
@@ -91,7 +86,8 @@ impl World {
             }
             Op::Fail { which } => {
                 if let Some(flight) = self.land(which) {
-                    self.give_back(flight);
+                    let proxy = flight.proxy;
+                    flight.give_back(&self.proxies[proxy].switchboard);
                 }
             }
             Op::CommitAndCut { which } => {
@@ -101,7 +97,7 @@ impl World {
             }
             Op::Deliver { proxy, messages } => self.deliver(proxy, messages),
             Op::Ask { proxy } => {
-                let written = self.model.written(proxy);
+                let written = self.database.written(proxy);
                 self.proxies[proxy].asked = self.proxies[proxy].registration.map(|_| written);
             }
             Op::Answer { proxy } => self.answer(proxy),
@@ -112,13 +108,13 @@ impl World {
             }
             Op::Listen { proxy } => self.listen(proxy),
             Op::Beat { proxy } => self.beat(proxy),
-            Op::Expire { proxy } => self.model.expire(proxy),
-            Op::Revoke { src, dst } => self.model.revoke(uuid(src), uuid(dst)),
+            Op::Expire { proxy } => self.database.expire(proxy),
+            Op::Revoke { src, dst } => self.database.revoke(src, dst),
             Op::Settle => self.settle(),
             Op::Crash => {
-                let tunnels = self.model.tunnels.clone();
-                self.model.crash();
-                self.note_what_none_will_restore(&tunnels);
+                let tunnels = self.database.tables.tunnels;
+                self.database.crash();
+                self.note_what_none_will_restore(tunnels);
                 for at in 0..COORDINATORS {
                     self.doubt(at);
                     self.proxies[at].registering = None;
@@ -144,10 +140,10 @@ impl World {
                     self.listen(at);
                     busy = true;
                 }
-                busy |= self.model.undelivered(at) > 0;
+                busy |= self.database.undelivered(at) > 0;
                 self.deliver(at, usize::MAX);
-                for role in 0..3 {
-                    busy |= self.take(at, role, 3);
+                for worker in 0..3 {
+                    busy |= self.take(at, worker, 3);
                 }
             }
             let open = self.sockets.len();
@@ -160,12 +156,43 @@ impl World {
         }
     }
 
+    /// Whether there was something to take.
+    fn take(&mut self, at: usize, worker: usize, limit: usize) -> bool {
+        let proxy = &self.proxies[at];
+        let flight = proxy
+            .registration
+            .and_then(|registration| Flight::take(&proxy.switchboard, at, registration, worker, limit));
+        let found = flight.is_some();
+        self.flights.extend(flight);
+        found
+    }
+
+    fn land(&mut self, which: usize) -> Option<Flight> {
+        pick(which, self.flights.len()).map(|which| self.flights.remove(which))
+    }
+
+    /// A batch is committed, unless its registration has ended. With a cut the proxy does not learn so.
+    fn commit(&mut self, flight: Flight, cut: bool) {
+        let (at, registration) = (flight.proxy, flight.registration);
+        let admitted = self.database.admit(at, registration).is_ok();
+        if admitted {
+            flight.calls().into_iter().for_each(|(id, call)| self.database.run(at, wire::session(id), call));
+        }
+        let switchboard = &self.proxies[at].switchboard;
+        if admitted && !cut {
+            flight.finish(switchboard);
+        } else {
+            flight.give_back(switchboard);
+            self.doubt_registration(at, registration);
+        }
+    }
+
     fn join(&mut self, which: usize) {
         let Some(which) = pick(which, self.connecting.len()) else { return };
         let (proxy, id) = self.connecting.remove(which);
         // A session that is superseded after a crash, before it was restored, takes its tunnels with it.
         self.may_leave(id.peer);
-        if let Some(Joined { outbox, attached }) = self.proxies[proxy].switchboard.join(id) {
+        if let Some(Joined { outbox, attached }) = self.proxies[proxy].switchboard.join(wire::session_id(id)) {
             self.sockets.push(Socket {
                 id,
                 proxy,
@@ -174,27 +201,27 @@ impl World {
                 known: BTreeMap::new(),
                 announced: None,
                 wished: BTreeMap::new(),
-                parted: self.model.parted.clone(),
-                lost: self.model.lost.clone(),
+                parted: self.database.parted.clone(),
+                lost: self.database.lost,
             });
         }
     }
 
-    fn announce(&mut self, socket: usize, digest: i64) {
+    fn announce(&mut self, socket: usize, version: u8) {
         let Some(socket) = self.ready_socket(socket) else { return };
         let Socket { id, proxy, .. } = self.sockets[socket];
-        self.proxies[proxy].switchboard.announce(id, node(digest), permit());
-        self.sockets[socket].announced = Some(digest);
+        self.proxies[proxy].switchboard.announce(wire::session_id(id), wire::text(node(version)), permit());
+        self.sockets[socket].announced = Some(version);
     }
 
-    fn tunnel(&mut self, socket: usize, dst: Uuid, open: bool) {
+    fn tunnel(&mut self, socket: usize, dst: Peer, open: bool) {
         let Some(socket) = self.ready_socket(socket) else { return };
         let Socket { id, proxy, .. } = self.sockets[socket];
         let wish = if open { Wish::Open } else { Wish::Close };
-        self.proxies[proxy].switchboard.tunnel(id, dst, wish, permit());
+        self.proxies[proxy].switchboard.tunnel(wire::session_id(id), wire::uuid(dst), wish, permit());
         self.sockets[socket].wished.insert(dst, open);
         if !open {
-            self.model.may_part(id.peer, dst);
+            self.database.may_part(id.peer, dst);
         }
     }
 
@@ -210,7 +237,7 @@ impl World {
 
     fn lose(&mut self, socket: usize) {
         let gone = self.remove(socket);
-        self.proxies[gone.proxy].switchboard.lose(gone.id);
+        self.proxies[gone.proxy].switchboard.lose(wire::session_id(gone.id));
     }
 
     fn remove(&mut self, socket: usize) -> Socket {
@@ -221,27 +248,30 @@ impl World {
 
     /// A session that took over has the node and the tunnels of the one before, as long as the tables have them: it
     /// restores what it announced itself, and what its log told it.
-    fn note_what_none_will_restore(&mut self, tunnels: &BTreeSet<(Uuid, Uuid)>) {
-        let kept: BTreeSet<_> = self
-            .sockets
-            .iter()
-            .filter_map(|socket| {
-                Some((socket.id.peer, self.proxies[socket.proxy].switchboard.restore_state(socket.id)?))
-            })
-            .flat_map(|(peer, state)| state.tunnels.into_iter().map(move |dst| (peer, dst)))
-            .collect();
-        tunnels.difference(&kept).for_each(|(src, dst)| self.model.may_part(*src, *dst));
+    fn note_what_none_will_restore(&mut self, tunnels: Tunnels) {
+        let mut kept = Tunnels::default();
+        for socket in &self.sockets {
+            let state = self.proxies[socket.proxy].switchboard.restore_state(wire::session_id(socket.id));
+            for dst in state.into_iter().flat_map(|state| state.tunnels) {
+                kept.insert(socket.id.peer, wire::peer(dst));
+            }
+        }
+        for (src, dst) in peers().flat_map(|src| peers().map(move |dst| (src, dst))) {
+            if tunnels.contains(src, dst) && !kept.contains(src, dst) {
+                self.database.may_part(src, dst);
+            }
+        }
         // Of two sessions of a peer the newer may be the only one that comes back.
-        let comes_back = |peer: &Uuid| {
+        let comes_back = |peer: &Peer| {
             let mut own = self.sockets.iter().filter(|socket| socket.id.peer == *peer);
             own.next().is_some_and(|socket| socket.announced.is_some()) && own.next().is_none()
         };
-        let gone: Vec<_> = (0..PEERS).map(uuid).filter(|peer| !comes_back(peer)).collect();
+        let gone: Vec<_> = peers().filter(|peer| !comes_back(peer)).collect();
         gone.into_iter().for_each(|peer| self.may_leave(peer));
     }
 
-    fn may_leave(&mut self, id: Uuid) {
-        (0..PEERS).for_each(|peer| self.model.may_part(uuid(peer), id));
+    fn may_leave(&mut self, gone: Peer) {
+        peers().for_each(|peer| self.database.may_part(peer, gone));
     }
 
     /// Whether there was something to write.
@@ -249,7 +279,7 @@ impl World {
         let delivery = self.sockets[socket].outbox.take();
         let busy = !delivery.updates.is_empty();
         for update in delivery.updates {
-            self.sockets[socket].hear(&update, &self.model);
+            self.sockets[socket].hear(&update, &self.database);
         }
         if let Some(ending) = delivery.ending {
             assert_eq!(ending, Ending::Superseded);
@@ -261,27 +291,27 @@ impl World {
     fn deliver(&mut self, at: usize, messages: usize) {
         for _ in 0..messages {
             // What a cut connection had not delivered is lost.
-            let Some(events) = self.model.deliver(at) else { return };
+            let Some(events) = self.database.deliver(at) else { return };
             if self.proxies[at].registration.is_some() {
-                self.proxies[at].switchboard.fold(events);
+                self.proxies[at].switchboard.fold(events.iter().map(wire::event).collect());
             }
         }
     }
 
     fn answer(&mut self, at: usize) {
         let Some(asked) = self.proxies[at].asked.take() else { return };
-        let delivered = self.model.written(at) - self.model.undelivered(at);
+        let delivered = self.database.written(at) - self.database.undelivered(at);
         self.deliver(at, asked.saturating_sub(delivered));
         self.proxies[at].switchboard.mark();
     }
 
     fn register(&mut self, at: usize) {
-        self.proxies[at].registering = Some(self.model.register(at));
+        self.proxies[at].registering = Some(self.database.register(at));
     }
 
     fn listen(&mut self, at: usize) {
         if let Some(registration) = self.proxies[at].registering.take() {
-            self.model.listen(at);
+            self.database.listen(at);
             self.proxies[at].registration = Some(registration);
             self.proxies[at].switchboard.begin(registration);
         }
@@ -289,10 +319,10 @@ impl World {
 
     fn beat(&mut self, at: usize) {
         let Some(registration) = self.proxies[at].registration else { return };
-        if self.model.admit(at, registration).is_err() {
+        if self.database.admit(at, registration).is_err() {
             self.doubt(at);
         } else {
-            self.model.beat(at, self.proxies[at].switchboard.restoration.is_done());
+            self.database.beat(at, self.proxies[at].switchboard.restoration.is_done());
         }
     }
 
@@ -302,18 +332,19 @@ impl World {
         }
     }
 
-    pub(super) fn doubt_registration(&mut self, at: usize, registration: Uuid) {
+    fn doubt_registration(&mut self, at: usize, registration: Uuid) {
         let proxy = &mut self.proxies[at];
         proxy.switchboard.readiness.doubt(registration);
         if proxy.registration == Some(registration) {
             (proxy.registration, proxy.asked) = (None, None);
-            while self.model.deliver(at).is_some() {}
+            while self.database.deliver(at).is_some() {}
         }
     }
 }
 
-pub fn uuid(peer: u128) -> Uuid {
-    Uuid::from_u128(0x1000 + peer % PEERS)
+/// Two sessions may announce the same.
+pub fn node(version: u8) -> Node {
+    Node { session: 0, version }
 }
 
 fn permit() -> Arc<tokio::sync::OwnedSemaphorePermit> {
@@ -321,6 +352,6 @@ fn permit() -> Arc<tokio::sync::OwnedSemaphorePermit> {
     Arc::new(permits.try_acquire_owned().expect("one permit is free"))
 }
 
-pub(super) fn pick(which: usize, of: usize) -> Option<usize> {
+fn pick(which: usize, of: usize) -> Option<usize> {
     which.checked_rem(of)
 }
