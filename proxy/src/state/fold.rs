@@ -116,17 +116,12 @@ impl Fold {
 
     /// A new registration, and with it a new log. Returns the sessions to restore.
     pub fn begin(&mut self) -> Vec<SessionId> {
-        self.unsettle();
+        self.settled = false;
         let begun = self.locals.iter_mut().map(|(peer, local)| {
             local.uncover();
             SessionId { peer: *peer, number: local.session }
         });
         begun.collect()
-    }
-
-    /// The part of [`Fold::begin`] that is about absence: what is missing from the tables may only not be restored yet.
-    pub fn unsettle(&mut self) {
-        self.settled = false;
     }
 
     /// What it takes to restore a session, which a worker is about to do; None: it ended.

@@ -4,6 +4,7 @@
 mod database;
 mod flight;
 mod op;
+mod proxy;
 mod socket;
 mod world;
 

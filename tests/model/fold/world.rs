@@ -10,12 +10,11 @@ use tailnet_model::{
 };
 use tailnet_proxy::{
     message::{Ending, Wish},
-    state::switchboard::{Joined, Switchboard},
+    state::switchboard::Joined,
 };
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
-use crate::{database::Database, flight::Flight, op::Op, socket::Socket};
+use crate::{database::Database, flight::Flight, op::Op, proxy::Proxy, socket::Socket};
 
 pub struct World {
     pub database: Database,
@@ -23,16 +22,6 @@ pub struct World {
     pub sockets: Vec<Socket>,
     connecting: Vec<(usize, Session)>,
     flights: Vec<Flight>,
-}
-
-#[derive(Default)]
-struct Proxy {
-    switchboard: Switchboard,
-    /// Registered, and not listening yet.
-    registering: Option<Uuid>,
-    registration: Option<Uuid>,
-    /// How many messages had been written when the LISTEN connection was asked.
-    asked: Option<usize>,
 }
 
 impl World {
@@ -44,9 +33,9 @@ impl World {
             connecting: Vec::new(),
             flights: Vec::new(),
         };
-        for at in 0..COORDINATORS {
-            world.register(at);
-            world.listen(at);
+        for (at, proxy) in world.proxies.iter_mut().enumerate() {
+            proxy.register(at, &mut world.database);
+            proxy.listen(at, &mut world.database);
         }
         world
     }
@@ -95,19 +84,16 @@ impl World {
                     self.commit(flight, true);
                 }
             }
-            Op::Deliver { proxy, messages } => self.deliver(proxy, messages),
-            Op::Ask { proxy } => {
-                let written = self.database.written(proxy);
-                self.proxies[proxy].asked = self.proxies[proxy].registration.map(|_| written);
-            }
-            Op::Answer { proxy } => self.answer(proxy),
-            Op::Cut { proxy } => self.doubt(proxy),
+            Op::Deliver { proxy, messages } => self.proxies[proxy].deliver(proxy, messages, &mut self.database),
+            Op::Ask { proxy } => self.proxies[proxy].ask(proxy, &self.database),
+            Op::Answer { proxy } => self.proxies[proxy].answer(proxy, &mut self.database),
+            Op::Cut { proxy } => self.proxies[proxy].doubt(proxy, &mut self.database),
             Op::Register { proxy } => {
-                self.doubt(proxy);
-                self.register(proxy);
+                self.proxies[proxy].doubt(proxy, &mut self.database);
+                self.proxies[proxy].register(proxy, &mut self.database);
             }
-            Op::Listen { proxy } => self.listen(proxy),
-            Op::Beat { proxy } => self.beat(proxy),
+            Op::Listen { proxy } => self.proxies[proxy].listen(proxy, &mut self.database),
+            Op::Beat { proxy } => self.proxies[proxy].beat(proxy, &mut self.database),
             Op::Expire { proxy } => self.database.expire(proxy),
             Op::Revoke { src, dst } => self.database.revoke(src, dst),
             Op::Settle => self.settle(),
@@ -115,9 +101,9 @@ impl World {
                 let tunnels = self.database.tables.tunnels;
                 self.database.crash();
                 self.note_what_none_will_restore(tunnels);
-                for at in 0..COORDINATORS {
-                    self.doubt(at);
-                    self.proxies[at].registering = None;
+                for (at, proxy) in self.proxies.iter_mut().enumerate() {
+                    proxy.doubt(at, &mut self.database);
+                    proxy.registering = None;
                 }
             }
         }
@@ -134,14 +120,15 @@ impl World {
             }
             let mut busy = false;
             for at in 0..COORDINATORS {
-                self.beat(at);
-                if self.proxies[at].registration.is_none() {
-                    self.register(at);
-                    self.listen(at);
+                let (proxy, database) = (&mut self.proxies[at], &mut self.database);
+                proxy.beat(at, database);
+                if proxy.registration.is_none() {
+                    proxy.register(at, database);
+                    proxy.listen(at, database);
                     busy = true;
                 }
-                busy |= self.database.undelivered(at) > 0;
-                self.deliver(at, usize::MAX);
+                busy |= database.undelivered(at) > 0;
+                proxy.deliver(at, usize::MAX, database);
                 for worker in 0..3 {
                     busy |= self.take(at, worker, 3);
                 }
@@ -178,12 +165,12 @@ impl World {
         if admitted {
             flight.calls().into_iter().for_each(|(id, call)| self.database.run(at, wire::session(id), call));
         }
-        let switchboard = &self.proxies[at].switchboard;
+        let proxy = &mut self.proxies[at];
         if admitted && !cut {
-            flight.finish(switchboard);
+            flight.finish(&proxy.switchboard);
         } else {
-            flight.give_back(switchboard);
-            self.doubt_registration(at, registration);
+            flight.give_back(&proxy.switchboard);
+            proxy.doubt_registration(at, registration, &mut self.database);
         }
     }
 
@@ -286,59 +273,6 @@ impl World {
             self.lose(socket);
         }
         busy
-    }
-
-    fn deliver(&mut self, at: usize, messages: usize) {
-        for _ in 0..messages {
-            // What a cut connection had not delivered is lost.
-            let Some(events) = self.database.deliver(at) else { return };
-            if self.proxies[at].registration.is_some() {
-                self.proxies[at].switchboard.fold(events.iter().map(wire::event).collect());
-            }
-        }
-    }
-
-    fn answer(&mut self, at: usize) {
-        let Some(asked) = self.proxies[at].asked.take() else { return };
-        let delivered = self.database.written(at) - self.database.undelivered(at);
-        self.deliver(at, asked.saturating_sub(delivered));
-        self.proxies[at].switchboard.mark();
-    }
-
-    fn register(&mut self, at: usize) {
-        self.proxies[at].registering = Some(self.database.register(at));
-    }
-
-    fn listen(&mut self, at: usize) {
-        if let Some(registration) = self.proxies[at].registering.take() {
-            self.database.listen(at);
-            self.proxies[at].registration = Some(registration);
-            self.proxies[at].switchboard.begin(registration);
-        }
-    }
-
-    fn beat(&mut self, at: usize) {
-        let Some(registration) = self.proxies[at].registration else { return };
-        if self.database.admit(at, registration).is_err() {
-            self.doubt(at);
-        } else {
-            self.database.beat(at, self.proxies[at].switchboard.restoration.is_done());
-        }
-    }
-
-    fn doubt(&mut self, at: usize) {
-        if let Some(registration) = self.proxies[at].registration {
-            self.doubt_registration(at, registration);
-        }
-    }
-
-    fn doubt_registration(&mut self, at: usize, registration: Uuid) {
-        let proxy = &mut self.proxies[at];
-        proxy.switchboard.readiness.doubt(registration);
-        if proxy.registration == Some(registration) {
-            (proxy.registration, proxy.asked) = (None, None);
-            while self.database.deliver(at).is_some() {}
-        }
     }
 }
 

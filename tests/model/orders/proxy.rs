@@ -98,7 +98,7 @@ impl Proxy {
         if guards.coverage {
             self.fold().begin();
         } else {
-            self.fold().unsettle();
+            self.fold().begin_covered();
         }
         self.sessions().into_iter().for_each(|id| self.ask(id, Request::Restore));
     }
