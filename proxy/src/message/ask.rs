@@ -27,7 +27,7 @@ pub enum Ask {
 }
 
 /// What a peer wants of a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wish {
     /// It must be there.
     Open,

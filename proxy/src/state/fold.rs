@@ -20,20 +20,20 @@ use crate::{
 };
 
 /// The state of one proxy.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fold {
     /// Boxed, because up to half of a hash table is empty.
-    locals: HashMap<Uuid, Box<Local>>,
+    pub(super) locals: HashMap<Uuid, Box<Local>>,
     /// Pairs of a peer and a local peer that shares a tunnel with it.
-    interest: BTreeSet<(Uuid, Uuid)>,
+    pub(super) interest: BTreeSet<(Uuid, Uuid)>,
     /// How often the log was known to be folded up to the present.
-    marks: u64,
+    pub(super) marks: u64,
     /// Local peers with wishes that are committed and that the log may not tell yet.
-    awaiting_marks: HashSet<Uuid>,
+    pub(super) awaiting_marks: HashSet<Uuid>,
     /// Absence is settled: a partner that is missing from the tables is absent.
-    settled: bool,
+    pub(super) settled: bool,
     /// Local peers from whom the absence of some partner is withheld.
-    withholding: HashSet<Uuid>,
+    pub(super) withholding: HashSet<Uuid>,
 }
 
 /// The next page of a view, to be asked for.

@@ -31,7 +31,7 @@ pub enum Direction {
 }
 
 /// A local peer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Local {
     /// The number of its session.
     pub session: i64,
@@ -43,15 +43,15 @@ pub struct Local {
     pub wishes: Wishes,
     /// A worker has taken a restore of the session, and it is not known to be committed.
     pub restoring: bool,
-    partners: Partners<Partnership>,
-    covered: Coverage,
+    pub(super) partners: Partners<Partnership>,
+    pub(super) covered: Coverage,
     /// Partners that are absent, which the peer does not know yet.
-    withheld: BTreeSet<Uuid>,
+    pub(super) withheld: BTreeSet<Uuid>,
 }
 
 /// What a local peer has with a partner.
-#[derive(Debug, Default)]
-struct Partnership {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Partnership {
     outbound: bool,
     inbound: bool,
     /// There was an inbound tunnel, and the partner's proxy may not have restored it yet.
@@ -66,8 +66,8 @@ impl Partnership {
 }
 
 /// How far the pages of the view have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Coverage {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Coverage {
     Nothing,
     UpTo(Uuid),
     All,

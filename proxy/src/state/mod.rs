@@ -5,8 +5,10 @@
 //! - [`local`]: one peer of this proxy; [`partners`]: the peers with whom it shares tunnels; [`wishes`]: the tunnels that it
 //!   asked for
 //! - [`told`]: what one peer knows of another; [`outbox`]: what one peer is still to be told
+//! - `copy`: copies of a fold, for a model checker
 //! - [`readiness`]: whether new sessions are taken
 
+mod copy;
 pub mod fold;
 pub mod local;
 pub mod outbox;

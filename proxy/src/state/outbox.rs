@@ -31,15 +31,15 @@ const MAX_REFUSED: usize = 64;
 /// What waits to be delivered to one peer.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    waiting: Mutex<Waiting>,
-    wake: Notify,
+    pub(super) waiting: Mutex<Waiting>,
+    pub(super) wake: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
     entries: HashMap<Uuid, Entry>,
     /// The keys of the entries, by first arrival.
-    order: BTreeMap<u64, Uuid>,
+    pub(super) order: BTreeMap<u64, Uuid>,
     arrivals: u64,
     /// The ids of reports that are committed. They are bounded: a peer that does not take what is written is not read, so
     /// it cannot report more.
@@ -48,7 +48,7 @@ struct Waiting {
     ending: Option<Ending>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     arrival: u64,
     /// The last state that was taken out of the outbox: what the peer knows.
@@ -140,7 +140,7 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().expect("no code panics with this lock held")
     }
 }
@@ -179,7 +179,7 @@ impl Waiting {
         }
         if self.entries.is_empty() {
             // Give the memory of a large view back: an empty map keeps its root, and the session may live for long.
-            (self.entries, self.order) = (HashMap::new(), BTreeMap::new());
+            (self.entries, self.order, self.arrivals) = (HashMap::new(), BTreeMap::new(), 0);
         }
         updates
     }

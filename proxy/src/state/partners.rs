@@ -14,10 +14,10 @@ use uuid::Uuid;
 const FEW: usize = 16;
 
 /// A map by partner.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Partners<V>(Map<V>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Map<V> {
     Few(Vec<(Uuid, V)>),
     Many(BTreeMap<Uuid, V>),

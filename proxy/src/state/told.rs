@@ -8,7 +8,7 @@ use tailnet_wire::{Binding, Digest, Node};
 use crate::message::Change;
 
 /// What a peer knows of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Told {
     /// Nothing, or that it left.
     #[default]

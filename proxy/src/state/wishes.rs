@@ -15,12 +15,12 @@ use crate::message::Wish;
 const MARKS_TO_WAIT: u64 = 2;
 
 /// The wishes of one peer, by the other end of the tunnel.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Wishes {
     wishes: BTreeMap<Uuid, Pending>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Pending {
     wish: Wish,
     /// The count of marks when it was committed.

@@ -1,11 +1,13 @@
 //! What can happen, in any order.
 
+use tailnet_model::peers::Peer;
+
 /// What happens next. Numbers choose among what is there.
 #[derive(Debug, Clone)]
 pub enum Op {
     /// A token is checked; its websocket opens with the next `Join`.
     Connect {
-        peer: u128,
+        peer: Peer,
         proxy: usize,
     },
     Join {
@@ -13,11 +15,11 @@ pub enum Op {
     },
     Announce {
         socket: usize,
-        node: i64,
+        node: u8,
     },
     Tunnel {
         socket: usize,
-        dst: u128,
+        dst: Peer,
         open: bool,
     },
     Disconnect {
@@ -33,7 +35,7 @@ pub enum Op {
     /// A worker takes a batch.
     Take {
         proxy: usize,
-        role: usize,
+        worker: usize,
         limit: usize,
     },
     /// What a worker has taken is committed.
@@ -76,8 +78,8 @@ pub enum Op {
         proxy: usize,
     },
     Revoke {
-        src: u128,
-        dst: u128,
+        src: Peer,
+        dst: Peer,
     },
     Crash,
     /// Nothing happens for a while.

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    call::{Call, Flight, Request},
-    event::{Event, PEERS, Peer, Session},
+use tailnet_model::{
+    call::Call,
+    coordinators::COORDINATORS,
+    event::{Event, Session},
     guards::Guards,
+    peers::{PEERS, Peer},
+    tables::{Fanout, Tables},
+};
+
+use crate::{
+    flight::Flight,
     history::History,
     protocol::{Budget, Protocol},
     proxy::{Phase, Proxy},
-    tables::{COORDINATORS, Fanout, Tables},
+    request::Request,
 };
 
 /// A state.
@@ -48,7 +55,7 @@ impl World {
         }
     }
 
-    /// A token is checked, and the session begins. `Hub::join`.
+    /// A token is checked, and the session begins.
     pub fn connect(&mut self, peer: Peer, at: usize) {
         self.opened[usize::from(peer)] += 1;
         let id = Session { peer, number: self.opened[usize::from(peer)] };
@@ -56,29 +63,22 @@ impl World {
         self.pump(at);
     }
 
-    /// `Hub::announce`.
+    /// A session announces its next node.
     pub fn announce(&mut self, at: usize, id: Session) {
-        if let Some(local) = self.proxies[at].local_mut(id) {
-            local.version += 1;
-            self.proxies[at].ask(id, Request::Bind);
-            self.pump(at);
-        }
+        self.proxies[at].announce(id);
+        self.pump(at);
     }
 
-    /// `Hub::tunnel`.
+    /// The client asks for a tunnel.
     pub fn open(&mut self, at: usize, id: Session, agent: Peer) {
-        if let Some(local) = self.proxies[at].local_mut(id) {
-            local.wishes.insert(agent);
-            self.proxies[at].ask(id, Request::Open(agent));
-            self.pump(at);
-        }
+        self.proxies[at].wish(id, agent);
+        self.pump(at);
     }
 
-    /// A websocket ends, with a goodbye or without. `Hub::disconnect`, `Hub::lose`.
+    /// A websocket ends, with a goodbye or without.
     pub fn end(&mut self, at: usize, id: Session, request: Request) {
         self.history.harm(id.peer);
-        self.proxies[at].locals[usize::from(id.peer)] = None;
-        self.proxies[at].ask(id, request);
+        self.proxies[at].close(id, request);
         self.pump(at);
     }
 
@@ -92,7 +92,7 @@ impl World {
     pub fn commit(&mut self, flight: &Flight, protocol: &Protocol) {
         self.flights.remove(flight);
         let (at, id, guards) = (flight.at, flight.session, &protocol.guards);
-        if self.tables.coordinators[at].is_none() {
+        if self.tables.coordinators.get(at).is_none() {
             if !flight.orphan {
                 self.flights.insert(flight.clone());
                 self.doubt(at);
@@ -113,56 +113,80 @@ impl World {
         }
         self.send(fanout);
         if !flight.orphan {
-            if let (Call::Attach | Call::Restore { .. }, Some(local)) = (flight.call, self.proxies[at].local_mut(id)) {
-                local.attached = true;
-            }
+            self.proxies[at].committed(id, flight.call);
             self.pump(at);
         }
     }
 
     /// The next message of a log is folded.
-    pub fn deliver(&mut self, at: usize, protocol: &Protocol) {
+    pub fn deliver(&mut self, at: usize) {
         let message = self.logs[at].remove(0);
-        self.fold(at, &message, protocol);
+        self.fold(at, &message);
     }
 
     /// The result of a query comes, at any time.
-    pub fn result(&mut self, at: usize, protocol: &Protocol) {
+    pub fn result(&mut self, at: usize) {
         let view = self.results[at].remove(0);
-        self.fold(at, &[view], protocol);
+        self.fold(at, &[view]);
     }
 
-    /// `register_coordinator`: no call of the registration before can be committed any more, see `turn::admit`.
+    /// `register_coordinator`: no call of the registration before can be committed any more.
     pub fn register(&mut self, at: usize, guards: &Guards) {
-        self.tables.register(at);
+        self.tables.coordinators.register(at);
         self.proxies[at].phase = Phase::Registered;
         self.flights.retain(|flight| flight.at != at || !guards.admission);
     }
 
-    /// `listen_coordinator`, then `Hub::begin`.
-    pub fn listen(&mut self, at: usize) {
-        match &mut self.tables.coordinators[at] {
-            None => self.proxies[at].phase = Phase::Doubting,
-            Some(registration) => {
-                registration.listening = true;
-                self.proxies[at].phase = Phase::Standing;
-                self.proxies[at].begin();
-                self.pump(at);
-            }
+    /// `listen_coordinator`: from now on the log is folded.
+    pub fn listen(&mut self, at: usize, guards: &Guards) {
+        if self.tables.coordinators.listen(at) {
+            self.proxies[at].phase = Phase::Standing;
+            self.proxies[at].begin(guards);
+            self.pump(at);
+        } else {
+            self.proxies[at].phase = Phase::Doubting;
         }
     }
 
     /// A heartbeat; one that is refused is a doubt.
-    pub fn beat(&mut self, at: usize, protocol: &Protocol) {
-        if self.tables.coordinators[at].is_none() {
+    pub fn beat(&mut self, at: usize, guards: &Guards) {
+        if self.tables.coordinators.get(at).is_none() {
             self.doubt(at);
             return;
         }
+        let fanout = self.tables.beat(at, self.is_restored(at), guards);
+        self.send(fanout);
+    }
+
+    /// Whether a heartbeat changes anything.
+    pub fn has_to_beat(&self, at: usize, guards: &Guards) -> bool {
+        let mut tables = self.tables;
+        tables.beat(at, self.is_restored(at), guards);
+        self.tables.coordinators.get(at).is_none() || tables != self.tables
+    }
+
+    /// Some connection of a proxy is cut: each of its calls may be committed or not. What it asked for waits.
+    pub fn doubt(&mut self, at: usize) {
+        self.proxies[at].phase = Phase::Doubting;
+        self.logs[at].clear();
+        self.results[at].clear();
+        let flights = std::mem::take(&mut self.flights);
+        for mut flight in flights {
+            if flight.at == at && !flight.orphan {
+                flight.orphan = true;
+                let newer = std::mem::take(&mut self.proxies[at].waiting);
+                self.proxies[at].ask(flight.session, Request::of(flight.call));
+                newer.into_iter().for_each(|(id, request)| self.proxies[at].ask(id, request));
+            }
+            self.flights.insert(flight);
+        }
+    }
+
+    /// No restore waits or is in flight.
+    fn is_restored(&self, at: usize) -> bool {
         let is_restore = |call: Call| matches!(call, Call::Restore { .. });
         let in_flight = self.flights.iter().any(|f| f.at == at && !f.orphan && is_restore(f.call));
-        let restored = !in_flight && self.proxies[at].waiting.iter().all(|(_, request)| *request != Request::Restore);
-        let fanout = self.tables.beat(at, restored, &protocol.guards);
-        self.send(fanout);
+        !in_flight && self.proxies[at].waiting.iter().all(|(_, request)| *request != Request::Restore)
     }
 
     /// Sends what waits, unless its key is in flight.
@@ -171,8 +195,9 @@ impl World {
             return;
         }
         for (session, request) in self.proxies[at].waiting.clone() {
-            let same =
-                |f: &Flight| f.at == at && !f.orphan && f.session == session && f.call.request().key() == request.key();
+            let same = |f: &Flight| {
+                f.at == at && !f.orphan && f.session == session && Request::of(f.call).key() == request.key()
+            };
             if self.flights.iter().any(same) {
                 continue;
             }
@@ -183,10 +208,9 @@ impl World {
         }
     }
 
-    /// `Hub::fold`.
-    fn fold(&mut self, at: usize, message: &[Event], protocol: &Protocol) {
+    fn fold(&mut self, at: usize, message: &[Event]) {
         let mut news = Vec::new();
-        message.iter().for_each(|event| self.proxies[at].apply(event, &protocol.guards, &mut news));
+        message.iter().for_each(|event| self.proxies[at].apply(event, &mut news));
         news.iter().for_each(|news| self.history.tell(news));
         self.pump(at);
     }
@@ -194,7 +218,7 @@ impl World {
     /// Who does not listen hears nothing, not even later.
     fn send(&mut self, fanout: Fanout) {
         for (at, events) in fanout.into_iter().enumerate() {
-            if !events.is_empty() && self.tables.coordinators[at].is_some_and(|registration| registration.listening) {
+            if !events.is_empty() && self.tables.coordinators.is_listening(at) {
                 self.logs[at].push(events);
             }
         }

@@ -1,13 +1,16 @@
 //! What must hold in every state, and what must be possible at all.
 
 use stateright::Property;
+use tailnet_model::{
+    coordinators::COORDINATORS,
+    event::{Binding, Session},
+    peers::peers,
+};
 
 use crate::{
-    event::{Binding, Session, peers},
-    local::{Local, Told},
     protocol::{Budget, Protocol},
     proxy::{Phase, Proxy},
-    tables::COORDINATORS,
+    socket::Known,
     world::World,
 };
 
@@ -40,12 +43,12 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::always(OVER, |protocol: &Protocol, world: &World| !protocol.rests(world) || !leftover(world)),
         Property::always(PARTNERS, |_: &Protocol, world: &World| !world.history.violations.stranger),
         Property::sometimes(TOLD, |_: &Protocol, world: &World| {
-            let told = |local: &Local| local.relations.iter().any(|r| matches!(r.told, Told::Node(_)));
-            world.proxies.iter().flat_map(|proxy| proxy.locals.iter().flatten()).any(told)
+            let sockets = world.proxies.iter().flat_map(|proxy| peers().filter_map(|peer| proxy.socket(peer)));
+            sockets.flat_map(|socket| socket.known).any(|known| matches!(known, Known::Node(_)))
         }),
         Property::sometimes(RESTS, |protocol: &Protocol, world: &World| {
-            let done =
-                peers().all(|p| usize::from(world.opened[usize::from(p)]) == protocol.plan[usize::from(p)].len());
+            let opened = |peer| usize::from(world.opened[usize::from(peer)]);
+            let done = protocol.plans().all(|(peer, plan)| opened(peer) == plan.len());
             done && world.left == Budget::default() && protocol.rests(world)
         }),
     ]
@@ -76,21 +79,20 @@ impl Protocol {
 
     /// The session is the current one, has what it asked for, and knows exactly the nodes of its partners.
     fn view_is_true(&self, world: &World, at: usize, id: Session) -> bool {
-        let (tables, local) = (&world.tables, world.proxies[at].locals[usize::from(id.peer)].expect("a session"));
-        let own = tables.row(id.peer).and_then(|row| row.binding);
-        let announced = match own {
-            Some(Binding::Ok(node)) => local.version == 0 || (node.session, node.version) == (id.number, local.version),
-            _ => local.version == 0,
+        let (tables, socket) = (&world.tables, world.proxies[at].socket(id.peer).expect("a session"));
+        let announced = match tables.binding(id.peer) {
+            Some(Binding::Ok(node)) => socket.version == 0 || node == socket.node(),
+            _ => socket.version == 0,
         };
         let seen = peers().all(|other| {
-            let told = local.relations[usize::from(other)].told;
-            let partner = tables.partners(id.peer).any(|partner| partner == other);
-            match tables.row(other).and_then(|row| row.binding).filter(|_| partner) {
-                None => told == Told::Nothing,
-                Some(Binding::Ok(node)) => told == Told::Node(node),
-                Some(Binding::Lost) => matches!(told, Told::Nothing | Told::Lost),
+            let known = socket.known[usize::from(other)];
+            let partner = tables.tunnels.partners(id.peer).any(|partner| partner == other);
+            match tables.binding(other).filter(|_| partner) {
+                None => known == Known::Nothing,
+                Some(Binding::Ok(node)) => known == Known::Node(node),
+                Some(Binding::Lost) => matches!(known, Known::Nothing | Known::Lost),
             }
         });
-        tables.is_current(at, id) && announced && tables.tunnels.contains_all(local.wishes) && seen
+        tables.is_current(at, id) && announced && tables.tunnels.of(id.peer).contains_all(socket.wishes) && seen
     }
 }

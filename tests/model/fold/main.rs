@@ -1,31 +1,36 @@
 //! Whatever the extension writes, in whatever order peers, workers and connections do what they do: in the end every
 //! peer knows what the tables say.
 
+mod database;
 mod flight;
-mod model;
 mod op;
+mod proxy;
 mod socket;
 mod world;
 
 use std::collections::BTreeSet;
 
-use model::{COORDINATORS, Status};
 use op::Op;
 use proptest::prelude::*;
 use socket::Socket;
-use world::{PEERS, World};
+use tailnet_model::{
+    coordinators::COORDINATORS,
+    event::Binding,
+    peers::{PEERS, Peer},
+};
+use world::{World, node};
 
 fn op() -> impl Strategy<Value = Op> {
-    let (peer, any, proxy) = (|| 0..PEERS, || 0..64_usize, || 0..COORDINATORS);
+    let (peer, any, proxy) = (|| 0..PEERS as Peer, || 0..64_usize, || 0..COORDINATORS);
     prop_oneof![
         6 => (peer(), proxy()).prop_map(|(peer, proxy)| Op::Connect { peer, proxy }),
         7 => any().prop_map(|which| Op::Join { which }),
-        8 => (any(), 0..6_i64).prop_map(|(socket, node)| Op::Announce { socket, node }),
+        8 => (any(), 0..6_u8).prop_map(|(socket, node)| Op::Announce { socket, node }),
         14 => (any(), peer(), prop::bool::weighted(0.7)).prop_map(|(socket, dst, open)| Op::Tunnel { socket, dst, open }),
         1 => any().prop_map(|socket| Op::Disconnect { socket }),
         2 => any().prop_map(|socket| Op::Break { socket }),
         6 => any().prop_map(|socket| Op::Write { socket }),
-        20 => (proxy(), 0..3_usize, 1..4_usize).prop_map(|(proxy, role, limit)| Op::Take { proxy, role, limit }),
+        20 => (proxy(), 0..3_usize, 1..4_usize).prop_map(|(proxy, worker, limit)| Op::Take { proxy, worker, limit }),
         20 => any().prop_map(|which| Op::Commit { which }),
         2 => any().prop_map(|which| Op::Fail { which }),
         1 => any().prop_map(|which| Op::CommitAndCut { which }),
@@ -62,31 +67,29 @@ proptest! {
 }
 
 fn check(world: &World, socket: &Socket) -> Result<(), TestCaseError> {
-    let (model, id) = (&world.model, socket.id);
-    let row = model.rows.get(&id.peer).copied();
-    prop_assert_eq!(row.map(|row| (row.coordinator, row.session)), Some((Some(socket.proxy), id.number)));
-    if let Some(node) = socket.announced {
-        prop_assert_eq!(row.and_then(|row| row.status), Some(Status::Ok(node)), "{} announced it", id);
+    let (database, id) = (&world.database, socket.id);
+    let tables = &database.tables;
+    prop_assert!(tables.is_current(socket.proxy, id), "{:?}: {:?}", id, tables.row(id.peer));
+    if let Some(version) = socket.announced {
+        prop_assert_eq!(tables.binding(id.peer), Some(Binding::Ok(node(version))), "{:?} announced it", id);
     }
     for (dst, open) in &socket.wished {
-        let tunnel = (id.peer, *dst);
-        if !model.revoked.contains(&tunnel) && id.peer != *dst {
-            prop_assert_eq!(model.tunnels.contains(&tunnel), *open, "{} asked for it to {}", id, dst);
+        if !database.revoked.contains(id.peer, *dst) && id.peer != *dst {
+            prop_assert_eq!(tables.tunnels.contains(id.peer, *dst), *open, "{:?} asked for it to {}", id, dst);
         }
     }
-    let partners = model.partners(id.peer);
-    for other in &partners {
-        let known = socket.known.get(other).copied();
-        match model.rows.get(other).and_then(|row| row.status) {
-            Some(Status::Ok(node)) => prop_assert_eq!(known, Some(Status::Ok(node)), "{} of {}", id, other),
-            Some(Status::Lost) => {
-                prop_assert!(matches!(known, None | Some(Status::Lost)), "{} of {}: {:?}", id, other, known);
+    for other in tables.tunnels.partners(id.peer) {
+        let known = socket.known.get(&other).copied();
+        match tables.binding(other) {
+            Some(Binding::Lost) => {
+                prop_assert!(matches!(known, None | Some(Binding::Lost)), "{:?} of {}: {:?}", id, other, known);
             }
-            None => prop_assert_eq!(known, None, "{} of {}", id, other),
+            binding => prop_assert_eq!(known, binding, "{:?} of {}", id, other),
         }
     }
     for other in socket.known.keys() {
-        prop_assert!(partners.contains(other), "{} knows {}, with whom it shares no tunnel", id, other);
+        let shares = tables.tunnels.partners(id.peer).any(|partner| partner == *other);
+        prop_assert!(shares, "{:?} knows {}, with which it shares no tunnel", id, other);
     }
     Ok(())
 }
@@ -95,7 +98,7 @@ fn check(world: &World, socket: &Socket) -> Result<(), TestCaseError> {
 #[test]
 fn a_tunnel_that_is_closed_during_a_restore_stays_closed() {
     let (proxy, socket) = (0, 0);
-    let take = |role| Op::Take { proxy, role, limit: 3 };
+    let take = |worker| Op::Take { proxy, worker, limit: 3 };
     let deliver = || Op::Deliver { proxy, messages: 100 };
     let ops = [
         Op::Connect { peer: 0, proxy },

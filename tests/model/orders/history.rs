@@ -1,12 +1,13 @@
 //! What has happened, for the properties only: no step depends on it.
 
-use crate::{
-    call::{Call, Flight},
-    event::{Binding, CLIENT, Node, PEERS, Peer, Session, peers},
-    local::News,
-    proxy::Proxy,
+use tailnet_model::{
+    call::Call,
+    event::{Binding, Node, Session},
+    peers::{PEERS, Peer, peers},
     tables::{Row, Tables},
 };
+
+use crate::{flight::Flight, protocol::CLIENT, proxy::Proxy, socket::News};
 
 /// What must never happen, and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -52,12 +53,13 @@ impl History {
     /// The tables are about to be emptied. Nobody can restore what no session has said.
     pub fn crash(&mut self, tables: &Tables, proxies: &[Proxy]) {
         for peer in peers() {
-            let newest = proxies.iter().flat_map(|p| p.locals[usize::from(peer)]).max_by_key(|l| l.number);
+            let held = proxies.iter().filter_map(|proxy| Some((proxy, proxy.socket(peer)?)));
             // Who took over has what the tables have, until they are gone: it did not ask for it itself.
-            let whole = newest.is_some_and(|local| {
-                local.version > 0
-                    && local.number >= self.attached[usize::from(peer)]
-                    && (peer != CLIENT || local.tunnels().contains_all(tables.tunnels))
+            let whole = held.max_by_key(|(_, socket)| socket.number).is_some_and(|(proxy, socket)| {
+                let id = Session { peer, number: socket.number };
+                socket.version > 0
+                    && socket.number >= self.attached[usize::from(peer)]
+                    && proxy.standing(id).contains_all(tables.tunnels.of(peer))
             });
             self.harmed[usize::from(peer)] |= !whole;
         }
@@ -70,14 +72,14 @@ impl History {
         if matches!(flight.call, Call::Attach | Call::Restore { .. }) && after.is_current(flight.at, flight.session) {
             // What an earlier session had announced is not in the tables: it was not restored before it was superseded.
             let inherits = number == 1 || old.is_some_and(|row| row.binding.is_some());
-            let announces = matches!(flight.call, Call::Restore { version: 1.., .. });
+            let announces = matches!(flight.call, Call::Restore { node: Some(_), .. });
             self.harmed[peer] |= !announces && !inherits;
             self.attached[peer] = self.attached[peer].max(number);
         }
         if flight.call == Call::Disconnect && !flight.orphan {
             self.goodbyes[peer] = self.goodbyes[peer].max(number);
         }
-        for agent in after.partners(CLIENT).map(usize::from) {
+        for agent in after.tunnels.partners(CLIENT).map(usize::from) {
             self.of_agent[agent] = self.of_agent[agent].max(node(after.rows[agent]));
             self.of_client[agent] = self.of_client[agent].max(node(after.rows[usize::from(CLIENT)]));
         }

@@ -11,10 +11,10 @@ pub struct Guards {
     pub coverage: bool,
     /// Only the current session of a peer writes.
     pub fencing: bool,
-    /// Who was silent himself expires nobody.
-    pub deaf_do_not_reap: bool,
-    /// Nor does he end the restoration after a crash: that others are silent, or not there, means nothing to him.
-    pub deaf_do_not_settle: bool,
+    /// A coordinator that was silent itself expires nobody.
+    pub silent_do_not_expire: bool,
+    /// Nor does it end the restoration after a crash: it cannot know who else is silent, or not there yet.
+    pub silent_do_not_settle: bool,
     /// After a crash, absence is told when everybody had the time to come back and to restore.
     pub grace: bool,
     /// A call of a registration that has ended is refused, however late it comes.
@@ -27,18 +27,16 @@ pub struct Guards {
 
 impl Guards {
     /// All of them.
-    pub const BUILT: Self = {
-        Self {
-            lock: true,
-            views_in_log: true,
-            coverage: true,
-            fencing: true,
-            deaf_do_not_reap: true,
-            deaf_do_not_settle: true,
-            grace: true,
-            admission: true,
-            durable_number: true,
-            final_goodbye: true,
-        }
+    pub const BUILT: Self = Self {
+        lock: true,
+        views_in_log: true,
+        coverage: true,
+        fencing: true,
+        silent_do_not_expire: true,
+        silent_do_not_settle: true,
+        grace: true,
+        admission: true,
+        durable_number: true,
+        final_goodbye: true,
     };
 }

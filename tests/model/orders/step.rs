@@ -1,10 +1,12 @@
 //! What can happen next.
 
+use tailnet_model::{call::Call, event::Session, peers::Peer};
+
 use crate::{
-    call::{Call, Flight, Request},
-    event::{CLIENT, Peer, Session, peers},
-    protocol::Protocol,
+    flight::Flight,
+    protocol::{CLIENT, Protocol},
     proxy::Phase,
+    request::Request,
     world::World,
 };
 
@@ -55,7 +57,7 @@ impl Protocol {
     /// What happens of itself when nothing else does.
     pub fn progress(&self, world: &World, steps: &mut Vec<Step>) {
         for flight in &world.flights {
-            let looks = !self.guards.lock && matches!(flight.call, Call::Bind { .. } | Call::Open(_));
+            let looks = !self.guards.lock && matches!(flight.call, Call::Bind(_) | Call::Open(_));
             let look = looks && flight.seen.is_none();
             steps.push(if look { Step::Look(flight.clone()) } else { Step::Commit(flight.clone()) });
         }
@@ -74,9 +76,7 @@ impl Protocol {
                     if !world.results[at].is_empty() {
                         steps.push(Step::Result(at));
                     }
-                    let mut beaten = world.clone();
-                    beaten.beat(at, self);
-                    if beaten != *world {
+                    if world.has_to_beat(at, &self.guards) {
                         steps.push(Step::Beat(at));
                     }
                 }
@@ -84,9 +84,9 @@ impl Protocol {
             }
         }
         if world.all_heard() {
-            let mut later = world.tables;
+            let mut later = world.tables.coordinators;
             later.pass_time(&world.beating());
-            if later != world.tables {
+            if later != world.tables.coordinators {
                 steps.push(Step::PassTime);
             }
         }
@@ -95,8 +95,8 @@ impl Protocol {
     /// What the peers do: any of it at any time, for nothing may rest on their order.
     pub fn sessions(&self, world: &World, steps: &mut Vec<Step>) {
         let standing = |at: usize| world.proxies[at].phase == Phase::Standing && !world.proxies[at].stalled;
-        for peer in peers() {
-            if let Some(at) = self.plan[usize::from(peer)].get(usize::from(world.opened[usize::from(peer)]))
+        for (peer, plan) in self.plans() {
+            if let Some(at) = plan.get(usize::from(world.opened[usize::from(peer)]))
                 && standing(*at)
             {
                 steps.push(Step::Connect(peer, *at));
@@ -104,20 +104,19 @@ impl Protocol {
         }
         for (at, proxy) in world.proxies.iter().enumerate().filter(|(_, proxy)| !proxy.stalled) {
             for id in proxy.sessions() {
-                let local = proxy.locals[usize::from(id.peer)].expect("it was just listed");
-                if local.attached && local.version < self.versions {
+                let socket = proxy.socket(id.peer).expect("it was just listed");
+                if socket.attached && socket.version < self.versions {
                     steps.push(Step::Announce(at, id));
                 }
-                let agents = peers().filter(|agent| *agent != CLIENT && !self.plan[usize::from(*agent)].is_empty());
-                for agent in
-                    agents.filter(|agent| id.peer == CLIENT && local.attached && !local.wishes.contains(*agent))
-                {
-                    steps.push(Step::Open(at, id, agent));
+                if socket.attached && id.peer == CLIENT {
+                    let agents = self.plans().filter(|(peer, plan)| *peer != CLIENT && !plan.is_empty());
+                    let wanted = agents.filter(|(agent, _)| !socket.wishes.contains(*agent));
+                    steps.extend(wanted.map(|(agent, _)| Step::Open(at, id, agent)));
                 }
                 if world.left.breaks > 0 {
                     steps.push(Step::Break(at, id));
                 }
-                if world.left.goodbyes > 0 && local.attached {
+                if world.left.goodbyes > 0 && socket.attached {
                     steps.push(Step::Goodbye(at, id));
                 }
             }
@@ -160,18 +159,18 @@ impl Protocol {
             }
             Step::Look(flight) => world.look(&flight),
             Step::Commit(flight) => world.commit(&flight, self),
-            Step::Deliver(at) => world.deliver(at, self),
-            Step::Result(at) => world.result(at, self),
+            Step::Deliver(at) => world.deliver(at),
+            Step::Result(at) => world.result(at),
             Step::Cut(at) => {
                 world.left.cuts -= 1;
                 world.doubt(at);
             }
             Step::Register(at) => world.register(at, &self.guards),
-            Step::Listen(at) => world.listen(at),
-            Step::Beat(at) => world.beat(at, self),
+            Step::Listen(at) => world.listen(at, &self.guards),
+            Step::Beat(at) => world.beat(at, &self.guards),
             Step::PassTime => {
                 let beating = world.beating();
-                world.tables.pass_time(&beating);
+                world.tables.coordinators.pass_time(&beating);
             }
             Step::Stall(at) => {
                 world.left.stalls -= 1;
@@ -188,7 +187,7 @@ impl Protocol {
             }
             Step::Crash => {
                 world.left.crashes -= 1;
-                world.crash(self);
+                world.crash(&self.guards);
             }
         }
     }

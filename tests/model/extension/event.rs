@@ -1,0 +1,94 @@
+//! What is written to a coordinator's log: `wire/src/event.rs` without what nobody orders by.
+
+use crate::peers::Peer;
+
+/// One websocket of a peer. Numbers are counted for each peer: only those of one peer are ever compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session {
+    /// Whose.
+    pub peer: Peer,
+    /// The first is 1.
+    pub number: u8,
+}
+
+/// What a session announced. Where every announcement counts the versions of its session, later ones of a peer are
+/// greater. Where the session is left out (0), two sessions may announce the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node {
+    /// The number of the session.
+    pub session: u8,
+    /// Which of its nodes.
+    pub version: u8,
+}
+
+/// What partners are to know of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Binding {
+    /// Where it is.
+    Ok(Node),
+    /// Its session ended without a goodbye, or its coordinator was silent.
+    Lost,
+}
+
+/// One entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// The binding of a peer is now this one.
+    Changed {
+        /// Whose.
+        peer: Peer,
+        /// The new one.
+        binding: Binding,
+    },
+    /// A peer left, and the tunnels that it opened with it.
+    Disconnected {
+        /// Who.
+        peer: Peer,
+    },
+    /// A tunnel was opened. Each end's binding is there for the coordinator of the other end.
+    Opened {
+        /// Who opened it.
+        src: Peer,
+        /// The other end.
+        dst: Peer,
+        /// For the coordinator of `dst`.
+        src_binding: Option<Binding>,
+        /// For the coordinator of `src`.
+        dst_binding: Option<Binding>,
+    },
+    /// A tunnel was closed.
+    Closed {
+        /// Who had opened it.
+        src: Peer,
+        /// The other end.
+        dst: Peer,
+    },
+    /// A session was superseded.
+    Ended(Session),
+    /// The partners with keys in (after, until], and no others.
+    View {
+        /// Whose view.
+        session: Session,
+        /// None: from the first key.
+        after: Option<Peer>,
+        /// None: it is the last page.
+        until: Option<Peer>,
+        /// In key order.
+        partners: Vec<Partner>,
+    },
+    /// What is absent from the tables is absent.
+    Settled,
+}
+
+/// One line of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partner {
+    /// Who.
+    pub peer: Peer,
+    /// The viewer opened a tunnel to it.
+    pub outbound: bool,
+    /// It opened a tunnel to the viewer.
+    pub inbound: bool,
+    /// None: it announced nothing.
+    pub binding: Option<Binding>,
+}
