@@ -83,7 +83,7 @@ bench: install ## Measure the whole with 32,000 peers (15 minutes); see docs/per
 bench-quick: install ## The same with 4,000 peers, once (2 minutes); see .data/out
 	@tests/bench-run peers --quick
 
-bench-writes: install ## Measure heartbeats and connection logs (12 minutes); see docs/performance.md
+bench-writes: install ## Measure the writes of liveness and of connection logs (12 minutes); see docs/performance.md
 	@tests/bench-run writes
 
 lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts

@@ -1,4 +1,4 @@
-//! The Postgres that all tests share.
+//! Connections to Postgres.
 
 use std::{env, net::SocketAddr};
 

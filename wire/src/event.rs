@@ -63,7 +63,7 @@ pub enum Event {
         id: Uuid,
         /// Which one.
         session: i64,
-        /// What was wrong and what was expected.
+        /// Which rule it breaks, with the values that a codec needs to word it.
         why: Refusal,
     },
     /// A page of a view: all tunnel partners of `id` with keys after `after` and up to `until`, and no others.

@@ -8,7 +8,7 @@ struct Renamed {
     new: &'static str,
 }
 
-/// Renamed in 0.2: these were never about the heartbeat of the coordinator.
+/// These were never about the heartbeat of the coordinator.
 const RENAMED: [Renamed; 2] = [
     Renamed { old: "heartbeat-limit", new: "liveness-limit" },
     Renamed { old: "heartbeat-interval", new: "liveness-interval" },
