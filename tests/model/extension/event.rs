@@ -5,7 +5,6 @@ use crate::peers::Peer;
 /// One websocket of a peer. Numbers are counted for each peer: only those of one peer are ever compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session {
-    /// Whose.
     pub peer: Peer,
     /// The first is 1.
     pub number: u8,
@@ -34,48 +33,17 @@ pub enum Binding {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
     /// The binding of a peer is now this one.
-    Changed {
-        /// Whose.
-        peer: Peer,
-        /// The new one.
-        binding: Binding,
-    },
+    Changed { peer: Peer, binding: Binding },
     /// A peer left, and the tunnels that it opened with it.
-    Disconnected {
-        /// Who.
-        peer: Peer,
-    },
+    Disconnected { peer: Peer },
     /// A tunnel was opened. Each end's binding is there for the coordinator of the other end.
-    Opened {
-        /// Who opened it.
-        src: Peer,
-        /// The other end.
-        dst: Peer,
-        /// For the coordinator of `dst`.
-        src_binding: Option<Binding>,
-        /// For the coordinator of `src`.
-        dst_binding: Option<Binding>,
-    },
+    Opened { src: Peer, dst: Peer, src_binding: Option<Binding>, dst_binding: Option<Binding> },
     /// A tunnel was closed.
-    Closed {
-        /// Who had opened it.
-        src: Peer,
-        /// The other end.
-        dst: Peer,
-    },
+    Closed { src: Peer, dst: Peer },
     /// A session was superseded.
     Ended(Session),
-    /// The partners with keys in (after, until], and no others.
-    View {
-        /// Whose view.
-        session: Session,
-        /// None: from the first key.
-        after: Option<Peer>,
-        /// None: it is the last page.
-        until: Option<Peer>,
-        /// In key order.
-        partners: Vec<Partner>,
-    },
+    /// The partners with keys in (after, until], in key order, and no others. None: from the first key, up to the last.
+    View { session: Session, after: Option<Peer>, until: Option<Peer>, partners: Vec<Partner> },
     /// What is absent from the tables is absent.
     Settled,
 }
@@ -83,7 +51,6 @@ pub enum Event {
 /// One line of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partner {
-    /// Who.
     pub peer: Peer,
     /// The viewer opened a tunnel to it.
     pub outbound: bool,

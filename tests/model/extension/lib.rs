@@ -9,6 +9,9 @@
 //! - [`guards`]: what the protocol does against faults
 //! - [`wire`]: events as a proxy reads them
 
+// Only the tests of this crate use it.
+#![allow(missing_docs)]
+
 pub mod call;
 pub mod coordinators;
 pub mod event;
