@@ -143,9 +143,6 @@ just before it, for each peer; in the last column without that.
         text,
         "\nAt rest, each peer is pinged every 15 s, and the liveness of agents is written. In percent of one core, by intervals of
 15 s: the proxy with {agents} agents {}, the one with {agents} clients {}, Postgres {}, the load {}, others {}.
-
-What was written of the liveness of agents meanwhile; WAL is everything that the cluster wrote.
-
 ",
         share(&|cpu| cpu.proxies[0]),
         share(&|cpu| cpu.proxies[1]),
@@ -154,7 +151,8 @@ What was written of the liveness of agents meanwhile; WAL is everything that the
         share(&|cpu| cpu.others),
         agents = grouped(idle.agents as f64, 0),
     );
-    let liveness = &idle.liveness;
+    let Some(liveness) = &idle.liveness else { return };
+    *text += "\nWhat was written of the liveness of agents meanwhile; WAL is everything that the cluster wrote.\n\n";
     let measured = [
         "measured".to_owned(),
         grouped(liveness.rows as f64, 0),
