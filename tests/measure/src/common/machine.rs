@@ -50,7 +50,7 @@ impl Machine {
             cores: std::thread::available_parallelism()?.get(),
             memory: Meminfo::current()?.mem_total as f64 / f64::from(1 << 30),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            load: f64::from(LoadAverage::current()?.one),
+            load: (f64::from(LoadAverage::current()?.one) * 100.0).round() / 100.0,
             postgres: row.get(1),
             durability: row.get(2),
         })

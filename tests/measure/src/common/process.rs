@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use procfs::{
-    CurrentSI as _, KernelStats, page_size,
+    CpuTime, CurrentSI as _, KernelStats, page_size,
     process::{Process, Stat},
     ticks_per_second,
 };
@@ -27,11 +27,15 @@ pub fn run_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(process(pid)?.schedstat()?.sum_exec_runtime))
 }
 
-/// Seconds of CPU of the whole machine: all that was not idle. Steal is somebody else's, and guest time is in user.
+/// Seconds of CPU of the whole machine: all that was not idle.
 pub fn whole_machine() -> Result<f64> {
-    let total = KernelStats::current()?.total;
+    Ok(busy(&KernelStats::current()?.total))
+}
+
+/// Steal is somebody else's, and guest time is in user.
+fn busy(total: &CpuTime) -> f64 {
     let interrupts = total.irq_ms().unwrap_or(0) + total.softirq_ms().unwrap_or(0);
-    Ok((total.user_ms() + total.nice_ms() + total.system_ms() + interrupts) as f64 / 1e3)
+    (total.user_ms() + total.nice_ms() + total.system_ms() + interrupts) as f64 / 1e3
 }
 
 /// In bytes.
@@ -70,7 +74,18 @@ fn stat(pid: u32) -> Result<Stat> {
 mod tests {
     use std::fs;
 
+    use procfs::{ExplicitSystemInfo, FromBufReadSI as _};
+
     use super::*;
+
+    #[test]
+    fn what_is_idle_does_not_count() {
+        let text = "cpu  100 0 50 900 7 20 30 5 0 0\nctxt 1\nbtime 1\nprocesses 1\n";
+        let system =
+            ExplicitSystemInfo { boot_time_secs: 0, ticks_per_second: 100, page_size: 4096, is_little_endian: true };
+        let stats = KernelStats::from_buf_read(text.as_bytes(), &system).expect("it is that of a kernel");
+        assert_eq!(busy(&stats.total), 2.0);
+    }
 
     /// All say of this process what it did.
     #[test]

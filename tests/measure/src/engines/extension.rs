@@ -17,7 +17,7 @@ use tailnet_proxy::{
     batch::batcher::{Batcher, Batching, Request},
     config::Config,
     message::Change,
-    postgres::{database::Database as Url, listener::Listener, store::Store},
+    postgres::{listener::Listener, store::Store},
     state::{fold::Fold, outbox::Outbox},
 };
 use tailnet_wire::{Assembler, Event, SessionId};
@@ -74,7 +74,7 @@ struct Coordinator {
     batching: Batching,
     workers: usize,
     /// Ended when they are dropped.
-    tasks: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Extension {
@@ -93,9 +93,6 @@ impl Extension {
         }
         for coordinator in &mut coordinators {
             coordinator.open_tunnels(&pairs).await?;
-        }
-        for (place, coordinator) in coordinators.iter_mut().enumerate() {
-            coordinator.hire(&database, place, mouth).await?;
         }
         let facts = Facts {
             database,
@@ -153,24 +150,18 @@ impl Coordinator {
         for batch in ids.chunks(batching.limit) {
             store.attach_peers(registration, batch).await?;
         }
-        let (binder, workers) = (Arc::default(), config.workers().binder);
-        Ok(Self { registration, sessions, binder, payloads, store, batching, workers, tasks })
+        let (binder, workers) = (Arc::<Batcher<_, _>>::default(), config.workers().binder);
+        for _ in 0..workers {
+            let store = Store::connect(&config.database_url, Node::WORKER).await?;
+            tasks.spawn(report(bind(store, registration, Arc::clone(&binder), batching), mouth.clone()));
+        }
+        Ok(Self { registration, sessions, binder, payloads, store, batching, workers, _tasks: tasks })
     }
 
     async fn open_tunnels(&mut self, pairs: &Pairs) -> Result<()> {
         let ends = pairs.ends().filter_map(|(client, agent)| Some((*self.sessions.get(&client)?, agent)));
         for batch in ends.collect::<Vec<_>>().chunks(self.batching.limit) {
             self.store.open_tunnels(self.registration, batch).await?;
-        }
-        Ok(())
-    }
-
-    async fn hire(&mut self, database: &Database, place: usize, mouth: &Mouth) -> Result<()> {
-        let url: Url = database.url(&database.logins()[place])?.parse()?;
-        for _ in 0..self.workers {
-            let store = Store::connect(&url, Node::WORKER).await?;
-            let (binder, registration, batching) = (Arc::clone(&self.binder), self.registration, self.batching);
-            self.tasks.spawn(report(bind(store, registration, binder, batching), mouth.clone()));
         }
         Ok(())
     }

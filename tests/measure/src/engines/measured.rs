@@ -236,6 +236,16 @@ mod tests {
         assert_eq!((saturated.notifies_per_second.median, saturated.deliveries_per_second.median), (100.0, 400.0));
     }
 
+    /// The benchmark of the peers reads what that of the engines printed.
+    #[test]
+    fn figures_are_read_as_they_were_written() {
+        let text = serde_json::to_string(&Rate::of(500.0, &[open(480.0, 7)])).expect("JSON");
+        let read: Rate = serde_json::from_str(&text).expect("the same figures");
+        assert_eq!((read.p99_ms.median, read.cost.statements_by_kind["one"].max), (7.0, 0.5));
+        let error = serde_json::from_str::<Rate>(&text.replace("p50_ms", "x")).expect_err("a figure is missing");
+        assert!(error.to_string().contains("missing field `p50_ms`"), "{error}");
+    }
+
     #[test]
     fn only_who_has_no_interest_is_a_bystander() {
         let bystanders = Bystanders::of(&[work(100, 10.0)]);

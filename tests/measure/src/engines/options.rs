@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::engines::replica::Publish;
 
-/// Measures what the extension costs at the database, against the design that it replaces, and against itself
+/// What the extension costs at the database, against the design that it replaces, and against itself
 ///
 /// TAILNET_TEST_DATABASE_URL is the superuser's URL of a private Postgres with pg_tailnet on this machine, such as
 /// "tests/bench-run engines" starts. Databases are made in it, and removed when all went well.

@@ -80,9 +80,8 @@ struct Side {
     caller: Caller,
     own: Vec<i64>,
     same: Vec<Uuid>,
-    random_calls: Series,
-    own_calls: Series,
-    same_calls: Series,
+    /// To random peers, to its own, and to the same.
+    calls: [Series; 3],
 }
 
 /// Measures at each size.
@@ -108,7 +107,7 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
         }
         for _ in 0..rounds {
             for side in [&mut small, &mut large] {
-                side.begin_round();
+                side.calls.iter_mut().for_each(Series::begin_round);
             }
             for call in 0..calls {
                 for place in 0..2 {
@@ -117,14 +116,8 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
                 }
             }
         }
-        let point = Point {
-            peers,
-            growing_seconds,
-            megabytes: large.megabytes().await?,
-            random: compared(&large.random_calls, &small.random_calls),
-            own: compared(&large.own_calls, &small.own_calls),
-            same: compared(&large.same_calls, &small.same_calls),
-        };
+        let [random, own, same] = [0, 1, 2].map(|sort| compared(&large.calls[sort], &small.calls[sort]));
+        let point = Point { peers, growing_seconds, megabytes: large.megabytes().await?, random, own, same };
         eprintln!(
             "    made in {growing_seconds:.1} s; µs of CPU an update: random peers {}, × {}; of one proxy × {}; the same × {}",
             point.random.large.cpu_us.shown(1),
@@ -152,15 +145,7 @@ impl Side {
         let mut crowd = Crowd::create().await?;
         crowd.grow(peers / 2).await?;
         let caller = Caller::connect(&crowd).await?;
-        Ok(Self {
-            crowd,
-            caller,
-            own: Vec::new(),
-            same: Vec::new(),
-            random_calls: Series::default(),
-            own_calls: Series::default(),
-            same_calls: Series::default(),
-        })
+        Ok(Self { crowd, caller, own: Vec::new(), same: Vec::new(), calls: Default::default() })
     }
 
     /// Forgets what was measured, and fills the buffers with what calls touch.
@@ -172,14 +157,8 @@ impl Side {
             self.caller.update(&own).await?;
             self.caller.update(&self.crowd.agents(&random).await?).await?;
         }
-        (self.random_calls, self.own_calls, self.same_calls) = Default::default();
+        self.calls = Default::default();
         Ok(())
-    }
-
-    fn begin_round(&mut self) {
-        for series in [&mut self.random_calls, &mut self.own_calls, &mut self.same_calls] {
-            series.begin_round();
-        }
     }
 
     /// One call of each sort. The same peers come twice, so that the second finds their pages whatever came between.
@@ -187,10 +166,10 @@ impl Side {
         let random = self.crowd.agents(&numbers(self.crowd.pairs, BATCH)).await?;
         let own: Vec<i64> = sample(&mut rand::rng(), OWN, BATCH).into_iter().map(|place| self.own[place]).collect();
         let own = self.crowd.agents(&own).await?;
-        self.random_calls.call(&mut self.caller, &self.crowd, &random).await?;
-        self.own_calls.call(&mut self.caller, &self.crowd, &own).await?;
+        self.calls[0].call(&mut self.caller, &self.crowd, &random).await?;
+        self.calls[1].call(&mut self.caller, &self.crowd, &own).await?;
         self.caller.update(&self.same).await?;
-        self.same_calls.call(&mut self.caller, &self.crowd, &self.same).await
+        self.calls[2].call(&mut self.caller, &self.crowd, &self.same).await
     }
 
     async fn megabytes(&self) -> Result<f64> {

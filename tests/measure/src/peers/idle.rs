@@ -1,4 +1,4 @@
-//! Nobody does anything: peers are pinged and answer, and the heartbeats of agents are written.
+//! Nobody does anything: peers are pinged and answer, and the liveness of agents is written.
 
 use std::time::Duration;
 
@@ -12,19 +12,23 @@ use crate::peers::{cpu::Cpu, options::Scale, world::World};
 /// The proxies' default: each peer is pinged once in it.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
+/// The proxies' default: agents whose liveness is written together.
+const BATCH: usize = 500;
+
 /// What it costs.
 #[derive(Debug, Serialize)]
 pub struct Idle {
-    /// Agents on the first proxy, which writes their heartbeats; as many clients on the second.
+    /// Agents on the first proxy, which writes their liveness; as many clients on the second.
     pub agents: usize,
     /// CPU, for each ping interval.
     pub intervals: Vec<Cpu>,
-    pub heartbeats: Heartbeats,
+    /// None: nothing was written. Fewer agents than a batch has may wait longer than a short run takes.
+    pub liveness: Option<Liveness>,
 }
 
-/// What Postgres did with the heartbeats of the agents meanwhile.
+/// What Postgres did with the liveness of the agents meanwhile.
 #[derive(Debug, Serialize)]
-pub struct Heartbeats {
+pub struct Liveness {
     /// Those that changed a row. Postgres counts them some seconds late, which only a short run shows.
     pub rows: i64,
     /// Share of updates that left the indexes alone.
@@ -54,12 +58,13 @@ pub async fn run(world: &mut World, scale: &Scale) -> Result<Idle> {
     let (after, calls_after, wal_after) = (meter.updates().await?, meter.calls(&roles).await?, meter.wal().await?);
     world.fleet.totals().await?.expect_undisturbed()?;
     let rows = after.all - updates.all;
-    ensure!(rows > 0, "no heartbeat was written");
-    let heartbeats = Heartbeats {
+    let agents = world.peers / 2;
+    ensure!(rows > 0 || agents < BATCH, "no liveness was written");
+    let liveness = (rows > 0).then(|| Liveness {
         rows,
         hot: (after.hot - updates.hot) as f64 / rows as f64,
         wal_each: (wal_after - wal) / rows as f64,
         commits_a_second: (calls_after[0] - calls[0]) as f64 / seconds,
-    };
-    Ok(Idle { agents: world.peers / 2, intervals, heartbeats })
+    });
+    Ok(Idle { agents, intervals, liveness })
 }

@@ -141,11 +141,8 @@ just before it, for each peer; in the last column without that.
     let share = |of: &dyn Fn(&Cpu) -> f64| brief(&idle.intervals, 1, |cpu| of(cpu) / cpu.seconds * 100.0);
     let _ = write!(
         text,
-        "\nAt rest, each peer is pinged every 15 s, and the heartbeats of agents are written. In percent of one core, by intervals of
+        "\nAt rest, each peer is pinged every 15 s, and the liveness of agents is written. In percent of one core, by intervals of
 15 s: the proxy with {agents} agents {}, the one with {agents} clients {}, Postgres {}, the load {}, others {}.
-
-Heartbeats meanwhile; WAL is everything that the cluster wrote.
-
 ",
         share(&|cpu| cpu.proxies[0]),
         share(&|cpu| cpu.proxies[1]),
@@ -154,16 +151,17 @@ Heartbeats meanwhile; WAL is everything that the cluster wrote.
         share(&|cpu| cpu.others),
         agents = grouped(idle.agents as f64, 0),
     );
-    let beats = &idle.heartbeats;
+    let Some(liveness) = &idle.liveness else { return };
+    *text += "\nWhat was written of the liveness of agents meanwhile; WAL is everything that the cluster wrote.\n\n";
     let measured = [
         "measured".to_owned(),
-        grouped(beats.rows as f64, 0),
-        format!("{:.2} %", beats.hot * 100.0),
-        format!("{:.0}", beats.wal_each),
-        format!("{:.2}", beats.commits_a_second),
+        grouped(liveness.rows as f64, 0),
+        format!("{:.2} %", liveness.hot * 100.0),
+        format!("{:.0}", liveness.wal_each),
+        format!("{:.2}", liveness.commits_a_second),
     ];
     let target = ["target", "", "≥ 95 %", "≤ 160", "≤ 3"].map(str::to_owned);
-    let head = ["", "heartbeats", "HOT", "WAL a heartbeat", "commits a second"];
+    let head = ["", "rows", "HOT", "WAL a row", "commits a second"];
     *text += &table(head, [measured, target]);
 }
 
