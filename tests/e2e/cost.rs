@@ -26,6 +26,9 @@ async fn cost_of_an_update(stack: &Stack) -> Result<()> {
     client.expect_each_other(&agent).await;
     stack.bind(&mut bystander, 1).await?;
     stack.bind(&mut lone, 1).await?;
+    // That the two agents connected is written a moment later, by a statement of its own.
+    let written = "SELECT count(*) = 2 FROM tailnet.agent_connections WHERE first_connected_at IS NOT NULL";
+    stack.operator.until("the connects of the agents are written", written, &[]).await?;
     let mut cost = Cost::begin(stack).await?;
 
     for version in 2..2 + UPDATES {
