@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser as _;
-use tailnet_tools::program::{Signals, exit};
+use tailnet_tools::program::{exit, or_stopped};
 
 use crate::{campaign::Campaign, options::Options};
 
@@ -35,10 +35,6 @@ async fn run(options: Options) -> Result<()> {
     if options.kinds().is_empty() {
         bail!("no kind of fault is left to choose from");
     }
-    let mut signals = Signals::new()?;
     // What is dropped ends its processes and removes its clusters.
-    tokio::select! {
-        done = Campaign::run(options) => done,
-        () = signals.next() => bail!("stopped"),
-    }
+    or_stopped(Campaign::run(options)).await
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use tailnet_tools::program::{exit, or_stopped};
 use tokio::runtime::Builder;
 
 /// Measures pg_tailnet.
@@ -33,13 +34,7 @@ enum Benchmark {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse().benchmark) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tailnet-bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("tailnet-bench", run(&Options::parse().benchmark))
 }
 
 fn run(benchmark: &Benchmark) -> Result<()> {
@@ -54,8 +49,8 @@ fn run(benchmark: &Benchmark) -> Result<()> {
         match benchmark {
             Benchmark::Load => Ok(()),
             Benchmark::Peers(options) => peers::run::run(options).await,
-            Benchmark::Writes(options) => common::signals::or_stopped(writes::run::run(options)).await,
-            Benchmark::Engines(options) => common::signals::or_stopped(engines::run::run(options)).await,
+            Benchmark::Writes(options) => or_stopped(writes::run::run(options)).await,
+            Benchmark::Engines(options) => or_stopped(engines::run::run(options)).await,
         }
     })
 }

@@ -12,4 +12,4 @@ pub mod time;
 
 pub use exit::exit;
 pub use progress::Progress;
-pub use signals::Signals;
+pub use signals::{Signals, or_stopped};

@@ -1,6 +1,6 @@
 //! What a user ends a program with.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ctrl-C and SIGTERM. From when this is made, they do not kill the process any more.
@@ -28,5 +28,17 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// Does this to its end, or until the first signal. What is dropped then ends its processes.
+///
+/// # Errors
+/// Those of the work, and when it was stopped.
+pub async fn or_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        done = work => done,
+        () = signals.next() => bail!("stopped"),
     }
 }

@@ -10,6 +10,5 @@ pub mod process;
 pub mod progress;
 pub mod section;
 pub mod server;
-pub mod signals;
 pub mod statements;
 pub mod table;

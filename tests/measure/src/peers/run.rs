@@ -1,9 +1,10 @@
 //! One run: it measures, and says what it found.
 
 use anyhow::{Result, bail};
+use tailnet_tools::program::or_stopped;
 
 use crate::{
-    common::{progress::Progress, signals::or_stopped},
+    common::progress::Progress,
     peers::{campaign, options::Options, page, plot, report::Report, target},
 };
 
