@@ -8,9 +8,10 @@ use std::{
 use anyhow::{Context, Result};
 use boringtun::x25519::PublicKey;
 use serde_json::{Value, json};
+use smoltcp::wire::Ipv6Cidr;
 use uuid::Uuid;
 
-use super::{key, prefix::Prefix};
+use super::key;
 
 /// The node that announces a peer. Its id as an integer is cut from the uuid: no reader here uses it.
 pub fn to_node(id: Uuid, address: Ipv6Addr, key: &PublicKey, endpoint: SocketAddr) -> Value {
@@ -31,7 +32,7 @@ pub fn to_node(id: Uuid, address: Ipv6Addr, key: &PublicKey, endpoint: SocketAdd
 pub struct Announcement {
     pub(super) key: PublicKey,
     pub(super) endpoint: SocketAddr,
-    pub(super) allowed_ips: Vec<Prefix>,
+    pub(super) allowed_ips: Vec<Ipv6Cidr>,
 }
 
 impl Announcement {
@@ -50,10 +51,29 @@ impl Announcement {
     }
 
     pub(super) fn allows(&self, address: Ipv6Addr) -> bool {
-        self.allowed_ips.iter().any(|prefix| prefix.contains(address))
+        self.allowed_ips.iter().any(|prefix| prefix.contains_addr(&address))
     }
 }
 
 fn strings(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_follows_from_the_leading_bits() {
+        let allows = |prefix: &str, address: &str| {
+            let key = format!("nodekey:{}", "07".repeat(32));
+            let node =
+                json!({"key": key, "endpoints": ["127.0.0.1:1"], "allowed_ips": [prefix, "10.0.0.0/8", "fd7a::/129"]});
+            let announcement = Announcement::from_node(&node).expect("the node is good");
+            announcement.allows(address.parse().expect("an address"))
+        };
+        assert!(allows("fd7a::1/128", "fd7a::1") && !allows("fd7a::1/128", "fd7a::2"));
+        assert!(allows("fd7a::/16", "fd7a::2") && !allows("fd7a::/16", "fd7b::2"));
+        assert!(allows("::/0", "fd7b::2") && !allows("fd7a::1", "fd7a::1"), "a prefix needs its length");
+    }
 }

@@ -1,7 +1,7 @@
 //! A real peer: WireGuard and TCP in user space, so that it needs no privileges.
 //!
 //! Arrows point one way: `{agent, client} → {echo_server, echo_client, identity, pace} → endpoint → {tcp → device, tunnels} →
-//! announcement → {key, prefix}`.
+//! announcement → key`.
 
 pub mod agent;
 pub mod announcement;
@@ -13,6 +13,5 @@ pub mod endpoint;
 pub mod identity;
 pub mod key;
 pub mod pace;
-mod prefix;
 pub mod tcp;
 pub mod tunnels;
