@@ -31,7 +31,7 @@ use crate::{cleanup::options::Cleanup, common::Logging, coordinate::options::Coo
 
 /// Puts the load of many peers on the proxies of a tailnet, and checks what each of them was told.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "tailnet-scaletest", version)]
 struct Options {
     #[command(subcommand)]
     command: Command,
