@@ -29,6 +29,13 @@ pub enum Binding {
     Lost,
 }
 
+impl Binding {
+    /// None: it is lost.
+    pub fn node(self) -> Option<Node> {
+        if let Self::Ok(node) = self { Some(node) } else { None }
+    }
+}
+
 /// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {

@@ -51,46 +51,37 @@ impl FromIterator<Peer> for Peers {
     }
 }
 
-/// A set of tunnels. Each has a peer that opened it, and another end.
+/// A set of tunnels: for each peer, the other ends of those that it opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tunnels(u32);
+pub struct Tunnels([Peers; PEERS]);
 
 impl Tunnels {
     /// Whether it is new.
     pub fn insert(&mut self, src: Peer, dst: Peer) -> bool {
-        let new = !self.contains(src, dst);
-        self.0 |= bit(src, dst);
-        new
+        self.0[usize::from(src)].insert(dst)
     }
 
     /// Whether it was there.
     pub fn remove(&mut self, src: Peer, dst: Peer) -> bool {
         let old = self.contains(src, dst);
-        self.0 &= !bit(src, dst);
+        self.0[usize::from(src)].0 &= !(1 << dst);
         old
     }
 
-    /// Removes all that a peer opened.
     pub fn remove_from(&mut self, src: Peer) {
-        self.0 &= !peers().map(|dst| bit(src, dst)).sum::<u32>();
+        self.0[usize::from(src)] = Peers::default();
     }
 
-    /// One of them.
     pub fn contains(self, src: Peer, dst: Peer) -> bool {
-        self.0 & bit(src, dst) != 0
+        self.of(src).contains(dst)
     }
 
-    /// The other ends of those that a peer opened.
     pub fn of(self, src: Peer) -> Peers {
-        peers().filter(|dst| self.contains(src, *dst)).collect()
+        self.0[usize::from(src)]
     }
 
     /// All that share a tunnel with a peer.
     pub fn partners(self, peer: Peer) -> impl Iterator<Item = Peer> {
         peers().filter(move |other| self.contains(peer, *other) || self.contains(*other, peer))
     }
-}
-
-fn bit(src: Peer, dst: Peer) -> u32 {
-    1 << (usize::from(src) * PEERS + usize::from(dst))
 }

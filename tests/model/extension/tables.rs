@@ -6,7 +6,7 @@ use crate::{
     coordinators::{COORDINATORS, Coordinators},
     event::{Binding, Event, Node, Partner, Session},
     guards::Guards,
-    peers::{PEERS, Peer, Tunnels, peers},
+    peers::{PEERS, Peer, Peers, Tunnels, peers},
 };
 
 /// The events of one transaction, by coordinator.
@@ -118,6 +118,21 @@ impl Tables {
     /// What partners are to know of a peer.
     pub fn binding(&self, peer: Peer) -> Option<Binding> {
         self.row(peer).and_then(|row| row.binding)
+    }
+
+    /// None: it announced none, or is lost.
+    pub fn node(&self, peer: Peer) -> Option<Node> {
+        self.binding(peer).and_then(Binding::node)
+    }
+
+    /// Of whom a viewer knows something else than it has to: exactly the nodes of its partners. That one is lost it need
+    /// not know, for it may never have seen it.
+    pub fn misjudged(&self, viewer: Peer, known: impl Fn(Peer) -> Option<Binding>) -> Option<Peer> {
+        let partners: Peers = self.tunnels.partners(viewer).collect();
+        peers().find(|other| match (self.binding(*other).filter(|_| partners.contains(*other)), known(*other)) {
+            (Some(Binding::Lost), None) => false,
+            (expected, known) => known != expected,
+        })
     }
 
     /// Whether a session is the current one of its peer, and held by this coordinator.

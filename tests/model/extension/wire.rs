@@ -2,10 +2,15 @@
 //!
 //! The text of a node is its digest, a number.
 
+use tailnet_proxy::{
+    message::{Change, Update},
+    state::local::RestoreState,
+};
 use tailnet_wire::{Digest, Ending, SessionId, TunnelEnd};
 use uuid::Uuid;
 
 use crate::{
+    call::Call,
     event::{Binding, Event, Node, Partner, Session},
     peers::Peer,
 };
@@ -70,6 +75,22 @@ pub fn event(event: &Event) -> tailnet_wire::Event {
         }
         Event::Settled => Wire::Settled,
     }
+}
+
+/// What a peer is told: of whom, and what is known of it now.
+pub fn known(update: &Update) -> (Peer, Option<Binding>) {
+    let binding = match &update.change {
+        Change::Node(text) => Some(Binding::Ok(node(text))),
+        Change::Lost => Some(Binding::Lost),
+        Change::Disconnected => None,
+        Change::ReadyForHandshake => unreachable!("no handshakes here"),
+    };
+    (peer(update.id), binding)
+}
+
+/// The call that restores a session.
+pub fn restore(state: RestoreState) -> Call {
+    Call::Restore { node: state.node.as_ref().map(node), tunnels: state.tunnels.into_iter().map(peer).collect() }
 }
 
 fn partner(partner: &Partner) -> tailnet_wire::Partner {

@@ -178,7 +178,7 @@ impl Database {
             self.lost[usize::from(peer)] +=
                 usize::from(matches!(bindings, (Some(Binding::Ok(_)), Some(Binding::Lost))));
             for other in after.tunnels.partners(peer) {
-                if let Some(Binding::Ok(node)) = after.binding(other) {
+                if let Some(node) = after.node(other) {
                     self.visible.insert((peer, other, node));
                 }
             }

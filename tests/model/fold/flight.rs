@@ -125,10 +125,7 @@ fn prepare(
     let call = match request.step {
         Some(Step::Attach) => Some(Call::Attach),
         Some(Step::Bind) => switchboard.node(id).map(|node| Call::Bind(wire::node(&node))),
-        Some(Step::Restore) => switchboard.restore_state(id).map(|state| Call::Restore {
-            node: state.node.as_ref().map(wire::node),
-            tunnels: state.tunnels.into_iter().map(wire::peer).collect(),
-        }),
+        Some(Step::Restore) => switchboard.restore_state(id).map(wire::restore),
         Some(Step::Lose) => Some(Call::Lose),
         Some(Step::Disconnect) => Some(Call::Disconnect),
         None => None,

@@ -78,19 +78,8 @@ fn check(world: &World, socket: &Socket) -> Result<(), TestCaseError> {
             prop_assert_eq!(tables.tunnels.contains(id.peer, *dst), *open, "{:?} asked for it to {}", id, dst);
         }
     }
-    for other in tables.tunnels.partners(id.peer) {
-        let known = socket.known.get(&other).copied();
-        match tables.binding(other) {
-            Some(Binding::Lost) => {
-                prop_assert!(matches!(known, None | Some(Binding::Lost)), "{:?} of {}: {:?}", id, other, known);
-            }
-            binding => prop_assert_eq!(known, binding, "{:?} of {}", id, other),
-        }
-    }
-    for other in socket.known.keys() {
-        let shares = tables.tunnels.partners(id.peer).any(|partner| partner == *other);
-        prop_assert!(shares, "{:?} knows {}, with which it shares no tunnel", id, other);
-    }
+    let wrong = tables.misjudged(id.peer, |other| socket.known.get(&other).copied());
+    prop_assert!(wrong.is_none(), "{:?} of {:?}: {:?}, but {:?}", id, wrong, socket.known, tables);
     Ok(())
 }
 

@@ -7,10 +7,7 @@ use tailnet_model::{
     peers::{PEERS, Peer},
     wire,
 };
-use tailnet_proxy::{
-    message::{Change, Update},
-    state::outbox::Outbox,
-};
+use tailnet_proxy::{message::Update, state::outbox::Outbox};
 use tokio::sync::oneshot;
 
 use crate::database::Database;
@@ -32,31 +29,29 @@ pub struct Socket {
 impl Socket {
     /// An update must be a change, and must have been true.
     pub fn hear(&mut self, update: &Update, database: &Database) {
-        let (peer, other) = (self.id.peer, wire::peer(update.id));
-        let before = self.known.get(&other).copied();
-        match &update.change {
-            Change::Node(text) => {
-                let node = wire::node(text);
-                assert_ne!(before, Some(Binding::Ok(node)), "sent again without a change: {update:?}");
+        let (peer, (other, now)) = (self.id.peer, wire::known(update));
+        let before = match now {
+            Some(binding) => self.known.insert(other, binding),
+            None => self.known.remove(&other),
+        };
+        match now {
+            Some(Binding::Ok(node)) => {
+                assert_ne!(before, now, "sent again without a change: {update:?}");
                 assert!(database.visible.contains(&(peer, other, node)), "{peer} had no tunnel: {update:?}");
-                self.known.insert(other, Binding::Ok(node));
             }
-            Change::Lost => {
+            Some(Binding::Lost) => {
                 assert!(matches!(before, Some(Binding::Ok(_))), "LOST after {before:?}");
                 let told = &mut self.lost[usize::from(other)];
                 *told += 1;
                 assert!(*told <= database.lost[usize::from(other)], "{other} was not lost");
-                self.known.insert(other, Binding::Lost);
             }
-            Change::Disconnected => {
+            None => {
                 assert!(before.is_some(), "DISCONNECTED about a peer that was never seen");
                 let told = self.parted.entry((peer, other)).or_default();
                 *told += 1;
                 let parted = database.parted.get(&(peer, other)).copied().unwrap_or_default();
                 assert!(*told <= parted, "{other} did not leave {peer}");
-                self.known.remove(&other);
             }
-            Change::ReadyForHandshake => unreachable!("no handshakes here"),
         }
     }
 }

@@ -17,7 +17,7 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        let quiet = Self { budget: Budget::default(), versions: 1, guards: Guards::BUILT, ..*self };
+        let quiet = Self { faults: &[], versions: 1, guards: Guards::BUILT, ..*self };
         let mut world = World::new(Budget::default());
         let mut steps = Vec::new();
         loop {
@@ -30,7 +30,7 @@ impl Model for Protocol {
             let Some(step) = steps.pop() else { break };
             quiet.take(&mut world, step);
         }
-        world.left = self.budget;
+        world.left = self.budget();
         vec![world]
     }
 

@@ -2,9 +2,9 @@
 
 use tailnet_model::{
     call::Call,
-    event::{Binding, Node, Session},
+    event::{Node, Session},
     peers::{PEERS, Peer, peers},
-    tables::{Row, Tables},
+    tables::Tables,
 };
 
 use crate::{flight::Flight, protocol::CLIENT, proxy::Proxy, socket::News};
@@ -67,11 +67,11 @@ impl History {
 
     /// A call was committed.
     pub fn commit(&mut self, before: &Tables, after: &Tables, flight: &Flight) {
-        let (peer, number) = (usize::from(flight.session.peer), flight.session.number);
-        let (old, new) = (before.rows[peer], after.rows[peer]);
+        let Session { peer: id, number } = flight.session;
+        let peer = usize::from(id);
         if matches!(flight.call, Call::Attach | Call::Restore { .. }) && after.is_current(flight.at, flight.session) {
             // What an earlier session had announced is not in the tables: it was not restored before it was superseded.
-            let inherits = number == 1 || old.is_some_and(|row| row.binding.is_some());
+            let inherits = number == 1 || before.binding(id).is_some();
             let announces = matches!(flight.call, Call::Restore { node: Some(_), .. });
             self.harmed[peer] |= !announces && !inherits;
             self.attached[peer] = self.attached[peer].max(number);
@@ -79,12 +79,14 @@ impl History {
         if flight.call == Call::Disconnect && !flight.orphan {
             self.goodbyes[peer] = self.goodbyes[peer].max(number);
         }
-        for agent in after.tunnels.partners(CLIENT).map(usize::from) {
-            self.of_agent[agent] = self.of_agent[agent].max(node(after.rows[agent]));
-            self.of_client[agent] = self.of_client[agent].max(node(after.rows[usize::from(CLIENT)]));
+        for agent in after.tunnels.partners(CLIENT) {
+            let (of_agent, of_client) = (after.node(agent), after.node(CLIENT));
+            let agent = usize::from(agent);
+            self.of_agent[agent] = self.of_agent[agent].max(of_agent);
+            self.of_client[agent] = self.of_client[agent].max(of_client);
         }
-        let late = node(new).is_some_and(|node| node.session < self.attached[peer]);
-        self.violations.late |= node(new) != node(old) && late;
+        let late = after.node(id).is_some_and(|node| node.session < self.attached[peer]);
+        self.violations.late |= after.node(id) != before.node(id) && late;
     }
 
     /// Whether a newer session of the peer has said goodbye.
@@ -99,13 +101,5 @@ impl History {
         self.violations.backwards |= news.backwards;
         self.violations.stranger |= news.node > shared;
         self.violations.gone |= news.node.is_none() && !self.harmed[viewer] && !self.harmed[about];
-    }
-}
-
-/// The node of a row that is not lost.
-fn node(row: Option<Row>) -> Option<Node> {
-    match row.and_then(|row| row.binding) {
-        Some(Binding::Ok(node)) => Some(node),
-        _ => None,
     }
 }

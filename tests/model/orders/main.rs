@@ -29,69 +29,53 @@ mod world;
 
 use checker::{fails, holds, holds_at_least};
 use property::{BACKWARDS, CONVERGES, FENCED, HEALTHY, OVER, PARTNERS};
-use protocol::{Budget, Protocol};
+use protocol::{
+    Fault::{Break, Crash, Cut, Die, Goodbye, Stall, StallDatabase},
+    Protocol,
+};
 use tailnet_model::guards::Guards;
 
 /// One client on one coordinator, one agent on the other, with their tunnel, and nothing breaks.
-const BASE: Protocol = Protocol {
-    guards: Guards::BUILT,
-    plan: [&[0], &[1], &[]],
-    versions: 1,
-    page: 8,
-    budget: Budget { breaks: 0, goodbyes: 0, cuts: 0, stalls: 0, deaths: 0, database_stalls: 0, crashes: 0 },
-    warm: true,
-};
+const BASE: Protocol =
+    Protocol { guards: Guards::BUILT, plan: [&[0], &[1], &[]], versions: 1, page: 8, faults: &[], warm: true };
 
 /// A tunnel and two nodes come into being at once.
 const ORDERING: Protocol = Protocol { versions: 2, warm: false, ..BASE };
 /// A call that was cut is overtaken by newer ones.
-const LATE: Protocol = Protocol { versions: 3, budget: Budget { cuts: 1, ..BASE.budget }, ..BASE };
+const LATE: Protocol = Protocol { versions: 3, faults: &[(Cut, 1)], ..BASE };
 /// A session moves from one coordinator to the other.
-const TAKEOVER: Protocol =
-    Protocol { plan: [&[0], &[1, 0], &[]], versions: 2, budget: Budget { cuts: 1, ..BASE.budget }, ..BASE };
+const TAKEOVER: Protocol = Protocol { plan: [&[0], &[1, 0], &[]], versions: 2, faults: &[(Cut, 1)], ..BASE };
 /// One who was silent cannot tell whether it was himself.
-const STALL: Protocol =
-    Protocol { budget: Budget { stalls: 1, database_stalls: 1, ..BASE.budget }, versions: 2, ..BASE };
+const STALL: Protocol = Protocol { faults: &[(Stall, 1), (StallDatabase, 1)], versions: 2, ..BASE };
 /// All has to be restored while a session moves.
-const CRASH: Protocol = Protocol { plan: [&[0], &[1, 0], &[]], budget: Budget { crashes: 1, ..BASE.budget }, ..BASE };
+const CRASH: Protocol = Protocol { plan: [&[0], &[1, 0], &[]], faults: &[(Crash, 1)], ..BASE };
 /// While all is restored, nobody can come back for a while.
-const SILENCE: Protocol = Protocol { budget: Budget { crashes: 1, database_stalls: 1, ..BASE.budget }, ..BASE };
+const SILENCE: Protocol = Protocol { faults: &[(Crash, 1), (StallDatabase, 1)], ..BASE };
 /// The same while all is restored.
-const CRASH_PAGES: Protocol =
-    Protocol { plan: [&[0], &[1], &[1]], page: 1, budget: Budget { crashes: 1, cuts: 1, ..BASE.budget }, ..BASE };
+const CRASH_PAGES: Protocol = Protocol { plan: [&[0], &[1], &[1]], page: 1, faults: &[(Crash, 1), (Cut, 1)], ..BASE };
 /// Not everybody comes back.
-const DEATH: Protocol =
-    Protocol { plan: [&[0], &[1, 0], &[]], budget: Budget { deaths: 1, crashes: 1, ..BASE.budget }, ..BASE };
+const DEATH: Protocol = Protocol { plan: [&[0], &[1, 0], &[]], faults: &[(Die, 1), (Crash, 1)], ..BASE };
 /// The log goes on between two pages of a view.
-const PAGES: Protocol = Protocol {
-    plan: [&[0], &[1], &[1]],
-    page: 1,
-    versions: 2,
-    budget: Budget { cuts: 1, breaks: 1, ..BASE.budget },
-    ..BASE
-};
+const PAGES: Protocol =
+    Protocol { plan: [&[0], &[1], &[1]], page: 1, versions: 2, faults: &[(Cut, 1), (Break, 1)], ..BASE };
 /// The client comes back after a goodbye, and one of the agents on the other coordinator may not have heard of either.
-const STRANGERS: Protocol =
-    Protocol { plan: [&[1, 1], &[0], &[0]], budget: Budget { goodbyes: 1, cuts: 1, ..BASE.budget }, ..BASE };
+const STRANGERS: Protocol = Protocol { plan: [&[1, 1], &[0], &[0]], faults: &[(Goodbye, 1), (Cut, 1)], ..BASE };
 
 /// A session that took over leaves while all is restored.
 const FORGOTTEN: Protocol = Protocol {
     guards: Guards { durable_number: false, ..Guards::BUILT },
-    budget: Budget { crashes: 1, goodbyes: 1, ..BASE.budget },
+    faults: &[(Crash, 1), (Goodbye, 1)],
     ..CRASH
 };
 
 /// More faults at once: this and the following are too large for the guards.
-const CUTS: Protocol =
-    Protocol { versions: 2, budget: Budget { cuts: 2, breaks: 1, goodbyes: 1, ..BASE.budget }, ..BASE };
+const CUTS: Protocol = Protocol { versions: 2, faults: &[(Cut, 2), (Break, 1), (Goodbye, 1)], ..BASE };
 /// Both sessions move, and their numbers are compared on both sides.
-const TAKEOVERS: Protocol =
-    Protocol { plan: [&[0, 1], &[1, 0], &[]], budget: Budget { breaks: 1, ..BASE.budget }, ..BASE };
+const TAKEOVERS: Protocol = Protocol { plan: [&[0, 1], &[1, 0], &[]], faults: &[(Break, 1)], ..BASE };
 /// Silence of all three kinds while a session moves.
-const STALLS: Protocol =
-    Protocol { budget: Budget { stalls: 1, database_stalls: 1, crashes: 1, ..BASE.budget }, ..CRASH };
+const STALLS: Protocol = Protocol { faults: &[(Stall, 1), (StallDatabase, 1), (Crash, 1)], ..CRASH };
 /// A restore is interrupted, by a crash or a cut.
-const CRASHES: Protocol = Protocol { budget: Budget { crashes: 2, cuts: 1, ..BASE.budget }, ..CRASH };
+const CRASHES: Protocol = Protocol { faults: &[(Crash, 2), (Cut, 1)], ..CRASH };
 
 /// A test for each line: every property holds in every state.
 macro_rules! hold {

@@ -8,9 +8,8 @@ use tailnet_model::{
 };
 
 use crate::{
-    protocol::{Budget, Protocol},
+    protocol::{FAULTS, Protocol},
     proxy::{Phase, Proxy},
-    socket::Known,
     world::World,
 };
 
@@ -44,12 +43,12 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::always(PARTNERS, |_: &Protocol, world: &World| !world.history.violations.stranger),
         Property::sometimes(TOLD, |_: &Protocol, world: &World| {
             let sockets = world.proxies.iter().flat_map(|proxy| peers().filter_map(|peer| proxy.socket(peer)));
-            sockets.flat_map(|socket| socket.known).any(|known| matches!(known, Known::Node(_)))
+            sockets.flat_map(|socket| socket.known).any(|known| matches!(known, Some(Binding::Ok(_))))
         }),
         Property::sometimes(RESTS, |protocol: &Protocol, world: &World| {
             let opened = |peer| usize::from(world.opened[usize::from(peer)]);
             let done = protocol.plans().all(|(peer, plan)| opened(peer) == plan.len());
-            done && world.left == Budget::default() && protocol.rests(world)
+            done && world.left == [0; FAULTS] && protocol.rests(world)
         }),
     ]
 }
@@ -80,19 +79,9 @@ impl Protocol {
     /// The session is the current one, has what it asked for, and knows exactly the nodes of its partners.
     fn view_is_true(&self, world: &World, at: usize, id: Session) -> bool {
         let (tables, socket) = (&world.tables, world.proxies[at].socket(id.peer).expect("a session"));
-        let announced = match tables.binding(id.peer) {
-            Some(Binding::Ok(node)) => socket.version == 0 || node == socket.node(),
-            _ => socket.version == 0,
-        };
-        let seen = peers().all(|other| {
-            let known = socket.known[usize::from(other)];
-            let partner = tables.tunnels.partners(id.peer).any(|partner| partner == other);
-            match tables.binding(other).filter(|_| partner) {
-                None => known == Known::Nothing,
-                Some(Binding::Ok(node)) => known == Known::Node(node),
-                Some(Binding::Lost) => matches!(known, Known::Nothing | Known::Lost),
-            }
-        });
-        tables.is_current(at, id) && announced && tables.tunnels.of(id.peer).contains_all(socket.wishes) && seen
+        tables.is_current(at, id)
+            && (socket.version == 0 || tables.node(id.peer) == Some(socket.node()))
+            && tables.tunnels.of(id.peer).contains_all(socket.wishes)
+            && tables.misjudged(id.peer, |other| socket.known[usize::from(other)]).is_none()
     }
 }

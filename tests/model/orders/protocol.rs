@@ -8,24 +8,29 @@ pub const CLIENT: Peer = 0;
 /// The client and two agents.
 pub const PLANNED: usize = 3;
 
-/// How often each fault happens at most: it keeps the state space finite.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// Websockets end without a goodbye.
-    pub breaks: u8,
-    /// Websockets end with one.
-    pub goodbyes: u8,
-    /// Connections of proxies to the database are cut.
-    pub cuts: u8,
-    /// Proxies stop for longer than an expiry, and go on.
-    pub stalls: u8,
-    /// Proxies crash.
-    pub deaths: u8,
+/// What may break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A websocket ends without a goodbye.
+    Break,
+    /// A websocket ends with one.
+    Goodbye,
+    /// Some connection of a proxy to the database is cut.
+    Cut,
+    /// A proxy stops for longer than an expiry, and goes on.
+    Stall,
+    /// A proxy crashes.
+    Die,
     /// The database stops for longer than an expiry, and goes on.
-    pub database_stalls: u8,
+    StallDatabase,
     /// The database crashes.
-    pub crashes: u8,
+    Crash,
 }
+
+pub const FAULTS: usize = 7;
+
+/// How often each fault may still happen.
+pub type Budget = [u8; FAULTS];
 
 /// One configuration of the model.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +43,8 @@ pub struct Protocol {
     pub versions: u8,
     /// Most partners in a page of a view.
     pub page: usize,
-    pub budget: Budget,
+    /// How often each fault happens at most: it keeps the state space finite. The others do not happen.
+    pub faults: &'static [(Fault, u8)],
     /// The first session of each peer has announced a node and has its tunnels before anything happens.
     pub warm: bool,
 }
@@ -47,5 +53,11 @@ impl Protocol {
     /// The peers and their plans.
     pub fn plans(&self) -> impl Iterator<Item = (Peer, &'static [usize])> {
         (0..).zip(self.plan)
+    }
+
+    pub fn budget(&self) -> Budget {
+        let mut budget = Budget::default();
+        self.faults.iter().for_each(|(fault, times)| budget[*fault as usize] = *times);
+        budget
     }
 }

@@ -139,11 +139,7 @@ impl Proxy {
         match request {
             Request::Attach => Some(Call::Attach),
             Request::Bind => self.fold.node(wire::session_id(id)).map(|text| Call::Bind(wire::node(&text))),
-            Request::Restore => {
-                let state = self.fold().restore_state(wire::session_id(id))?;
-                let tunnels = state.tunnels.into_iter().map(wire::peer).collect();
-                Some(Call::Restore { node: state.node.as_ref().map(wire::node), tunnels })
-            }
+            Request::Restore => self.fold().restore_state(wire::session_id(id)).map(wire::restore),
             Request::Lose => Some(Call::Lose),
             Request::Disconnect => Some(Call::Disconnect),
             Request::Open(agent) => Some(Call::Open(agent)),

@@ -1,23 +1,11 @@
 //! A websocket, as its peer sees it.
 
 use tailnet_model::{
-    event::{Node, Session},
+    event::{Binding, Node, Session},
     peers::{PEERS, Peer, Peers},
     wire,
 };
-use tailnet_proxy::message::{Change, Update};
-
-/// What a peer knows of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Known {
-    /// Nothing yet, or that it left.
-    #[default]
-    Nothing,
-    /// Where it is.
-    Node(Node),
-    /// That it may come back.
-    Lost,
-}
+use tailnet_proxy::message::Update;
 
 /// A session that a proxy holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +19,7 @@ pub struct Socket {
     /// The tunnels that it asked for. It never closes one.
     pub wishes: Peers,
     /// What it was told last, by peer.
-    pub known: [Known; PEERS],
+    pub known: [Option<Binding>; PEERS],
     /// The newest node that it was ever told of each peer: for the property only.
     highest: [Option<Node>; PEERS],
 }
@@ -52,7 +40,7 @@ pub struct News {
 impl Socket {
     /// It has just opened.
     pub fn new(number: u8) -> Self {
-        let (known, highest) = ([Known::Nothing; PEERS], [None; PEERS]);
+        let (known, highest) = ([None; PEERS], [None; PEERS]);
         Self { number, attached: false, version: 0, wishes: Peers::default(), known, highest }
     }
 
@@ -63,16 +51,10 @@ impl Socket {
 
     /// The peer reads an update.
     pub fn hear(&mut self, session: Session, update: &Update) -> News {
-        let about = wire::peer(update.id);
-        let known = match &update.change {
-            Change::Node(text) => Known::Node(wire::node(text)),
-            Change::Lost => Known::Lost,
-            Change::Disconnected => Known::Nothing,
-            Change::ReadyForHandshake => unreachable!("no handshakes here"),
-        };
+        let (about, known) = wire::known(update);
         self.known[usize::from(about)] = known;
         let highest = &mut self.highest[usize::from(about)];
-        let node = if let Known::Node(node) = known { Some(node) } else { None };
+        let node = known.and_then(Binding::node);
         let backwards = node.is_some() && node < *highest;
         *highest = (*highest).max(node);
         News { viewer: session.peer, about, backwards, node }

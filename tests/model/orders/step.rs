@@ -4,8 +4,8 @@ use tailnet_model::{call::Call, event::Session, peers::Peer};
 
 use crate::{
     flight::Flight,
-    protocol::{CLIENT, Protocol},
-    proxy::Phase,
+    protocol::{CLIENT, Fault, Protocol},
+    proxy::{Phase, Proxy},
     request::Request,
     world::World,
 };
@@ -19,10 +19,8 @@ pub enum Step {
     Announce(usize, Session),
     /// The client asks for a tunnel.
     Open(usize, Session, Peer),
-    /// A websocket ends without a goodbye.
-    Break(usize, Session),
-    /// A websocket ends with one.
-    Goodbye(usize, Session),
+    /// A websocket ends, with a goodbye or without.
+    End(Fault, usize, Session),
     /// Without the lock, a change reads before it writes.
     Look(Flight),
     /// A call is committed.
@@ -31,8 +29,6 @@ pub enum Step {
     Deliver(usize),
     /// A view comes that did not travel in the log.
     Result(usize),
-    /// Some connection of a proxy to the database is cut.
-    Cut(usize),
     /// A proxy that doubts begins anew.
     Register(usize),
     /// It hears its log from here on.
@@ -41,16 +37,10 @@ pub enum Step {
     Beat(usize),
     /// The time of an expiry passes for all who are well.
     PassTime,
-    /// A proxy stops.
-    Stall(usize),
-    /// It goes on.
+    /// A proxy or the database breaks.
+    Fault(Fault, usize),
+    /// A proxy that was stopped goes on.
     Resume(usize),
-    /// The database stops, and goes on.
-    StallDatabase,
-    /// A proxy crashes.
-    Die(usize),
-    /// The database crashes.
-    Crash,
 }
 
 impl Protocol {
@@ -113,58 +103,37 @@ impl Protocol {
                     let wanted = agents.filter(|(agent, _)| !socket.wishes.contains(*agent));
                     steps.extend(wanted.map(|(agent, _)| Step::Open(at, id, agent)));
                 }
-                if world.left.breaks > 0 {
-                    steps.push(Step::Break(at, id));
-                }
-                if world.left.goodbyes > 0 && socket.attached {
-                    steps.push(Step::Goodbye(at, id));
-                }
+                let ends = [(Fault::Break, true), (Fault::Goodbye, socket.attached)];
+                let ends = ends.into_iter().filter(|(fault, may)| *may && world.left[*fault as usize] > 0);
+                steps.extend(ends.map(|(fault, _)| Step::End(fault, at, id)));
             }
         }
     }
 
     /// What may break now. A proxy that is not standing has nothing more to lose by a cut.
     pub fn faults(&self, world: &World, steps: &mut Vec<Step>) {
-        for (at, proxy) in world.proxies.iter().enumerate() {
-            if proxy.phase == Phase::Standing && !proxy.stalled {
-                let faults = [
-                    (world.left.cuts, Step::Cut(at)),
-                    (world.left.stalls, Step::Stall(at)),
-                    (world.left.deaths, Step::Die(at)),
-                ];
-                steps.extend(faults.into_iter().filter(|(left, _)| *left > 0).map(|(_, step)| step));
-            }
-        }
-        if world.left.database_stalls > 0 {
-            steps.push(Step::StallDatabase);
-        }
-        if world.left.crashes > 0 {
-            steps.push(Step::Crash);
-        }
+        let standing = |(_, proxy): &(usize, &Proxy)| proxy.phase == Phase::Standing && !proxy.stalled;
+        let of_proxies = world.proxies.iter().enumerate().filter(standing);
+        let of_proxies = of_proxies.flat_map(|(at, _)| [Fault::Cut, Fault::Stall, Fault::Die].map(|fault| (fault, at)));
+        let faults = of_proxies.chain([(Fault::StallDatabase, 0), (Fault::Crash, 0)]);
+        let faults = faults.filter(|(fault, _)| world.left[*fault as usize] > 0);
+        steps.extend(faults.map(|(fault, at)| Step::Fault(fault, at)));
     }
 
     /// Does one of the steps above.
     pub fn take(&self, world: &mut World, step: Step) {
         match step {
             Step::Connect(peer, at) => world.connect(peer, at),
-            Step::Announce(at, id) => world.announce(at, id),
-            Step::Open(at, id, agent) => world.open(at, id, agent),
-            Step::Break(at, id) => {
-                world.left.breaks -= 1;
-                world.end(at, id, Request::Lose);
-            }
-            Step::Goodbye(at, id) => {
-                world.left.goodbyes -= 1;
-                world.end(at, id, Request::Disconnect);
+            Step::Announce(at, id) => world.act(at, |proxy| proxy.announce(id)),
+            Step::Open(at, id, agent) => world.act(at, |proxy| proxy.wish(id, agent)),
+            Step::End(fault, at, id) => {
+                world.left[fault as usize] -= 1;
+                world.end(at, id, if fault == Fault::Goodbye { Request::Disconnect } else { Request::Lose });
             }
             Step::Look(flight) => world.look(&flight),
             Step::Commit(flight) => world.commit(&flight, self),
             Step::Deliver(at) => world.deliver(at),
             Step::Result(at) => world.result(at),
-            Step::Cut(at) => {
-                world.left.cuts -= 1;
-                world.doubt(at);
-            }
             Step::Register(at) => world.register(at, &self.guards),
             Step::Listen(at) => world.listen(at, &self.guards),
             Step::Beat(at) => world.beat(at, &self.guards),
@@ -172,23 +141,18 @@ impl Protocol {
                 let beating = world.beating();
                 world.tables.coordinators.pass_time(&beating);
             }
-            Step::Stall(at) => {
-                world.left.stalls -= 1;
-                world.stall(at);
+            Step::Fault(fault, at) => {
+                world.left[fault as usize] -= 1;
+                match fault {
+                    Fault::Cut => world.doubt(at),
+                    Fault::Stall => world.stall(at),
+                    Fault::Die => world.die(at),
+                    Fault::StallDatabase => world.stall_database(),
+                    Fault::Crash => world.crash(&self.guards),
+                    Fault::Break | Fault::Goodbye => unreachable!("these end a session"),
+                }
             }
             Step::Resume(at) => world.proxies[at].stalled = false,
-            Step::StallDatabase => {
-                world.left.database_stalls -= 1;
-                world.stall_database();
-            }
-            Step::Die(at) => {
-                world.left.deaths -= 1;
-                world.die(at);
-            }
-            Step::Crash => {
-                world.left.crashes -= 1;
-                world.crash(&self.guards);
-            }
         }
     }
 }

@@ -59,27 +59,19 @@ impl World {
     pub fn connect(&mut self, peer: Peer, at: usize) {
         self.opened[usize::from(peer)] += 1;
         let id = Session { peer, number: self.opened[usize::from(peer)] };
-        self.proxies[at].open(id);
-        self.pump(at);
+        self.act(at, |proxy| proxy.open(id));
     }
 
-    /// A session announces its next node.
-    pub fn announce(&mut self, at: usize, id: Session) {
-        self.proxies[at].announce(id);
-        self.pump(at);
-    }
-
-    /// The client asks for a tunnel.
-    pub fn open(&mut self, at: usize, id: Session, agent: Peer) {
-        self.proxies[at].wish(id, agent);
+    /// A session of a proxy does something.
+    pub fn act(&mut self, at: usize, act: impl FnOnce(&mut Proxy)) {
+        act(&mut self.proxies[at]);
         self.pump(at);
     }
 
     /// A websocket ends, with a goodbye or without.
     pub fn end(&mut self, at: usize, id: Session, request: Request) {
         self.history.harm(id.peer);
-        self.proxies[at].close(id, request);
-        self.pump(at);
+        self.act(at, |proxy| proxy.close(id, request));
     }
 
     /// Without the networks' locks a change reads what others have written before it writes itself.
@@ -113,8 +105,7 @@ impl World {
         }
         self.send(fanout);
         if !flight.orphan {
-            self.proxies[at].committed(id, flight.call);
-            self.pump(at);
+            self.act(at, |proxy| proxy.committed(id, flight.call));
         }
     }
 
