@@ -1,9 +1,7 @@
 //! `tailnet-peer` itself: the main job, from a token to bytes through WireGuard.
 
-use std::{env, path::PathBuf};
-
 use anyhow::{Context, Result};
-use tailnet_harness::{Proxy, Stack, deadline::DEADLINE, process, run};
+use tailnet_harness::{Proxy, Stack, deadline::DEADLINE, process, process_tree, run};
 use tailnet_tools::identity::TestIdentity;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -16,7 +14,6 @@ on_one_proxy_and_on_two! {
     real_peers_find_an_agent_that_comes_later,
 }
 
-const BINARY: &str = "TAILNET_PEER_BIN";
 const BYTES: u64 = 1 << 20;
 
 async fn real_peers_echo_through_wireguard(stack: &Stack) -> Result<()> {
@@ -90,8 +87,7 @@ impl Serving {
 
     /// Asks it to end, and returns its last words.
     async fn stop(mut self) -> Result<String> {
-        let pid = self.child.id().context("the agent has ended")?.to_string();
-        Command::new("sh").args(["-c", r#"kill -TERM "$0""#, &pid]).status().await?;
+        process_tree::signal("TERM", &[self.child.id().context("the agent has ended")?]).await?;
         let mut words = String::new();
         timeout(DEADLINE, self.stdout.read_to_string(&mut words)).await.context("the agent did not end in time")??;
         let status = self.child.wait().await?;
@@ -115,9 +111,7 @@ async fn echo(
 }
 
 fn tailnet_peer(proxy: &Proxy, identity: &TestIdentity) -> Result<Command> {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/tailnet-peer");
-    let binary = env::var_os(BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from);
-    let mut command = process::command(&binary).with_context(|| format!("{BINARY} may name another"))?;
+    let mut command = process::program("tailnet-peer")?;
     command
         .env("TAILNET_TOKEN", &identity.token)
         .env("TAILNET_PEER_ID", identity.id.to_string())

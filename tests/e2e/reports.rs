@@ -4,7 +4,7 @@ use std::{collections::HashSet, slice};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tailnet_harness::{Stack, TestPeer, deadline::until, stack::Setup};
+use tailnet_harness::{Stack, TestPeer, deadline::until, private_cluster::Shutdown, stack::Setup};
 use tailnet_wire::Role;
 use uuid::Uuid;
 
@@ -179,7 +179,8 @@ async fn b64_nothing_acknowledged_is_lost_when_postgres_is_killed(stack: &Stack)
     for end in [900, 1800] {
         send(&mut agent, &reports, &mut sent, end).await?;
         // The stream goes on while Postgres dies, and after that.
-        let (killed, sent_on) = tokio::join!(stack.cluster().kill(), report(&mut agent, &reports, &mut sent, 180));
+        let (killed, sent_on) =
+            tokio::join!(stack.cluster().stop(Shutdown::Kill), report(&mut agent, &reports, &mut sent, 180));
         killed.and(sent_on)?;
         report(&mut agent, &reports, &mut sent, 20).await?;
         assert!(agent.acknowledged().len() < sent, "the last of them are not written");

@@ -30,23 +30,13 @@ tests_on! {
 /// Postgres has told both proxies that peers which are absent from the tables are gone.
 const SETTLED: &str = "SELECT count(*) = 2 AND bool_and(settled) FROM tailnet_private.coordinators";
 
-/// How Postgres goes away.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Shutdown(Shutdown),
-    Kill,
-}
-
-async fn outlives(stack: &Stack, end: End) -> Result<()> {
+async fn outlives(stack: &Stack, shutdown: Shutdown) -> Result<()> {
     let Pair { mut client, mut agent } = stack.pair().await?;
     let Pair { client: left_behind, agent: leaving } = stack.pair().await?;
     let (stranger, leaving_id) = (stack.create(Role::Client).await?, leaving.id());
     // The marker is made while there is a connection to make it with.
     stack.settle(&[&client, &agent]).await?;
-    match end {
-        End::Shutdown(shutdown) => stack.cluster().stop(shutdown).await?,
-        End::Kill => stack.cluster().kill().await?,
-    }
+    stack.cluster().stop(shutdown).await?;
     for proxy in stack.proxies() {
         proxy.until_ready(false).await?;
         let refused = proxy.try_connect(&Credentials::header(&stranger.token)).await;
@@ -70,15 +60,15 @@ async fn outlives(stack: &Stack, end: End) -> Result<()> {
 }
 
 async fn b54_fast_restart(stack: &Stack) -> Result<()> {
-    outlives(stack, End::Shutdown(Shutdown::Fast)).await
+    outlives(stack, Shutdown::Fast).await
 }
 
 async fn b54_immediate_restart(stack: &Stack) -> Result<()> {
-    outlives(stack, End::Shutdown(Shutdown::Immediate)).await
+    outlives(stack, Shutdown::Immediate).await
 }
 
 async fn b54_kill(stack: &Stack) -> Result<()> {
-    outlives(stack, End::Kill).await
+    outlives(stack, Shutdown::Kill).await
 }
 
 async fn b54_failover(stack: &Stack) -> Result<()> {
@@ -123,7 +113,7 @@ async fn b54_a_goodbye_is_final_after_a_crash_forgot_the_session(stack: &Stack) 
     let new = stack.right().connect(&identity).await?;
     let moved = "SELECT count(*) = 1 FROM tailnet.peers WHERE coordinator = 'proxy-2'";
     stack.operator.until("the peer has moved", moved, &[]).await?;
-    stack.cluster().kill().await?;
+    stack.cluster().stop(Shutdown::Kill).await?;
     stack.left_relay().set(Traffic::Cut);
     stack.right().until_ready(false).await?;
     let goodbye = tokio::spawn(new.disconnect());

@@ -27,12 +27,8 @@ pub enum Shutdown {
     Fast,
     /// Like a crash.
     Immediate,
-}
-
-impl Shutdown {
-    fn mode(self) -> &'static str {
-        if self == Self::Fast { "fast" } else { "immediate" }
-    }
+    /// With SIGKILL; the other processes notice that the first of them is gone.
+    Kill,
 }
 
 impl PrivateCluster {
@@ -75,7 +71,7 @@ impl PrivateCluster {
         cluster::address(&self.superuser()?)
     }
 
-    /// Ends Postgres with SIGKILL; its processes notice that the first of them is gone.
+    /// Ends Postgres with SIGKILL.
     pub async fn kill(&self) -> Result<()> {
         self.kill_all(&[self.postmaster()?]).await
     }
@@ -106,7 +102,11 @@ impl PrivateCluster {
     }
 
     pub async fn stop(&self, shutdown: Shutdown) -> Result<()> {
-        self.call("stop", &[shutdown.mode()]).await.map(drop)
+        match shutdown {
+            Shutdown::Fast => self.call("stop", &["fast"]).await.map(drop),
+            Shutdown::Immediate => self.call("stop", &["immediate"]).await.map(drop),
+            Shutdown::Kill => self.kill().await,
+        }
     }
 
     /// Starts it again, at the same address.
