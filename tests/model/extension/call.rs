@@ -12,13 +12,8 @@ pub enum Call {
     Attach,
     /// `bind_peers` with the latest node.
     Bind(Node),
-    /// `restore_peers`.
-    Restore {
-        /// The latest; None: the session announced none.
-        node: Option<Node>,
-        /// To whom the session has tunnels.
-        tunnels: Peers,
-    },
+    /// `restore_peers` with the latest node (None: the session announced none), and those to whom it has tunnels.
+    Restore { node: Option<Node>, tunnels: Peers },
     /// `lose_peers`.
     Lose,
     /// `disconnect_peers`.

@@ -34,7 +34,6 @@ enum Grace {
     Over,
 }
 
-/// All of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Coordinators {
     /// None: expired, or not registered.
@@ -55,7 +54,6 @@ pub struct Beat {
 }
 
 impl Coordinators {
-    /// One that is registered.
     pub fn get(&self, at: usize) -> Option<&Registration> {
         self.registrations[at].as_ref()
     }

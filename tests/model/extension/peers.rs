@@ -8,12 +8,10 @@ pub type Peer = u8;
 /// The most peers of a test.
 pub const PEERS: usize = 5;
 
-/// All peers.
 pub fn peers() -> Range<Peer> {
     0..PEERS as Peer
 }
 
-/// A set of peers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peers(u8);
 
@@ -25,7 +23,6 @@ impl Peers {
         new
     }
 
-    /// One of them.
     pub fn contains(self, peer: Peer) -> bool {
         self.0 & (1 << peer) != 0
     }

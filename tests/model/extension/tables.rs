@@ -23,14 +23,11 @@ pub struct Row {
     pub binding: Option<Binding>,
 }
 
-/// All tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tables {
     /// By peer.
     pub rows: [Option<Row>; PEERS],
-    /// All tunnels.
     pub tunnels: Tunnels,
-    /// Who is registered.
     pub coordinators: Coordinators,
     /// `identities.session`, the only durable one.
     pub newest: [u8; PEERS],
@@ -39,7 +36,6 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Nobody is here.
     pub fn empty(newest: [u8; PEERS]) -> Self {
         let (tunnels, coordinators) = (Tunnels::default(), Coordinators::default());
         Self { rows: [None; PEERS], tunnels, coordinators, newest, flushed: newest }
@@ -110,12 +106,10 @@ impl Tables {
         fanout
     }
 
-    /// What is known of a peer.
     pub fn row(&self, peer: Peer) -> Option<Row> {
         self.rows[usize::from(peer)]
     }
 
-    /// What partners are to know of a peer.
     pub fn binding(&self, peer: Peer) -> Option<Binding> {
         self.row(peer).and_then(|row| row.binding)
     }
@@ -145,7 +139,6 @@ impl Tables {
         self.rows[usize::from(peer)].as_mut().expect("the caller found the row")
     }
 
-    /// Who holds a peer's session.
     fn coordinator(&self, peer: Peer) -> Option<usize> {
         self.row(peer).and_then(|row| row.coordinator)
     }

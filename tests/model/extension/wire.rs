@@ -18,7 +18,6 @@ use crate::{
 /// The first of them: they keep the order of the peers.
 const KEYS: u128 = 0x1000;
 
-/// The id of a peer.
 pub fn uuid(peer: Peer) -> Uuid {
     Uuid::from_u128(KEYS + u128::from(peer))
 }
@@ -28,7 +27,6 @@ pub fn peer(id: Uuid) -> Peer {
     (id.as_u128() - KEYS) as Peer
 }
 
-/// The id of a session.
 pub fn session_id(session: Session) -> SessionId {
     SessionId { peer: uuid(session.peer), number: i64::from(session.number) }
 }
@@ -38,15 +36,11 @@ pub fn session(id: SessionId) -> Session {
     Session { peer: peer(id.peer), number: id.number as u8 }
 }
 
-/// The text of a node.
 pub fn text(node: Node) -> tailnet_wire::Node {
     tailnet_wire::Node::new(digest(node).to_string()).expect("a number is JSON")
 }
 
 /// The node of a text that is one of [`text`].
-///
-/// # Panics
-/// When it is not.
 pub fn node(text: &tailnet_wire::Node) -> Node {
     let digest: i64 = text.as_str().parse().expect("all nodes are numbers");
     Node { session: (digest >> 8) as u8, version: digest as u8 }

@@ -2,12 +2,10 @@
 
 use tailnet_model::{call::Call, event::Session, tables::Tables};
 
-/// A call that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flight {
     /// Of which coordinator.
     pub at: usize,
-    /// For which session.
     pub session: Session,
     /// With what was read when it was sent.
     pub call: Call,

@@ -35,7 +35,6 @@ pub struct History {
     of_agent: [Option<Node>; PEERS],
     /// The newest node of the client that stood beside the tunnel to this agent.
     of_client: [Option<Node>; PEERS],
-    /// What failed.
     pub violations: Violations,
 }
 

@@ -32,10 +32,8 @@ pub const FAULTS: usize = 7;
 /// How often each fault may still happen.
 pub type Budget = [u8; FAULTS];
 
-/// One configuration of the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Protocol {
-    /// What the protocol does against the faults.
     pub guards: Guards,
     /// The coordinator of each session of each peer, in order.
     pub plan: [&'static [usize]; PLANNED],
@@ -50,7 +48,6 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// The peers and their plans.
     pub fn plans(&self) -> impl Iterator<Item = (Peer, &'static [usize])> {
         (0..).zip(self.plan)
     }

@@ -29,10 +29,8 @@ pub enum Phase {
     Dead,
 }
 
-/// The state of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proxy {
-    /// How far its registration has come.
     pub phase: Phase,
     /// The process does nothing for a while.
     pub stalled: bool,
@@ -113,7 +111,6 @@ impl Proxy {
         peers().filter_map(|peer| Some(Session { peer, number: self.socket(peer)?.number })).collect()
     }
 
-    /// The websocket of a peer.
     pub fn socket(&self, peer: Peer) -> Option<&Socket> {
         self.sockets[usize::from(peer)].as_ref()
     }

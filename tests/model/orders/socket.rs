@@ -27,9 +27,7 @@ pub struct Socket {
 /// A session was told something.
 #[derive(Debug, Clone, Copy)]
 pub struct News {
-    /// Who.
     pub viewer: Peer,
-    /// Of whom.
     pub about: Peer,
     /// Older than what it was told before.
     pub backwards: bool,

@@ -19,16 +19,13 @@ use crate::{
     request::Request,
 };
 
-/// A state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
-    /// What the database has.
     pub tables: Tables,
     /// The messages that are not delivered yet.
     pub logs: [Vec<Vec<Event>>; COORDINATORS],
     /// Views that come as results of queries, when they do not travel in the log.
     pub results: [Vec<Event>; COORDINATORS],
-    /// By coordinator.
     pub proxies: [Proxy; COORDINATORS],
     /// The calls that may still be committed.
     pub flights: BTreeSet<Flight>,
