@@ -1,14 +1,14 @@
 //! Natural batching with a pace: the requests that arrive while the workers are busy, or soon after a batch was taken, are
-//! the next batch.
+//! the next batch. How soon, the [`Pace`] decides.
 //!
 //! A batcher keeps one request for each key, so it does not grow with traffic. It never gives out a key that is in flight,
 //! so the requests of one key reach Postgres in order however many workers there are. After a pause a worker gets a
 //! request at once, unless the worker lingers: then the request waits for a full batch, for an urgent request, or for the
 //! end of that time.
 //!
-//! Why there is a pace: one call costs Postgres as much as twenty entries, and an idle worker would make a call for each
-//! handful of requests. Ten thousand peers that connect at once would be thirty thousand calls, and most of the work would
-//! be overhead.
+//! Why there is a pace: a call costs Postgres as much as twenty requests, and an idle worker would make a call for each
+//! handful of them. Ten thousand peers that connect at once would be thirty thousand calls, and most of the work would be
+//! overhead.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::observe::metrics::Counts;
+use crate::{batch::pace::Pace, observe::metrics::Counts};
 
 /// A request that waits in a batcher. It can take in a newer one of the same key.
 pub trait Request {
@@ -47,7 +47,9 @@ pub struct Batching {
     /// How long a request that is not urgent waits for others.
     pub linger: Duration,
     /// The least time from one batch to the next, unless that is full.
-    pub pace: Duration,
+    pub least: Duration,
+    /// The most time that [`Pace`] may put between one batch and the next.
+    pub most: Duration,
 }
 
 /// The requests that wait for one kind of worker.
@@ -65,13 +67,14 @@ struct State<K, R> {
     waiting: HashMap<K, (u64, R)>,
     /// The waiting keys that are not in flight, by arrival.
     free: BTreeMap<u64, K>,
-    /// The keys that a worker has, with their arrival. A request that fails goes back to its place.
-    in_flight: HashMap<K, u64>,
+    /// The keys that a worker has, with their arrival, and when they were taken. A request that fails goes back to its place.
+    in_flight: HashMap<K, (u64, Instant)>,
     arrivals: u64,
     /// Since when there are free keys.
     free_since: Instant,
     /// When a batch was last taken.
     taken: Option<Instant>,
+    pace: Pace,
     /// No worker lingers: a free request is urgent.
     urgent: bool,
     draining: bool,
@@ -93,6 +96,7 @@ impl<K, R> Batcher<K, R> {
             arrivals: 0,
             free_since: Instant::now(),
             taken: None,
+            pace: Pace::default(),
             urgent: false,
             draining: false,
         };
@@ -104,6 +108,7 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
     /// Adds a request.
     pub fn push(&self, key: K, request: R) {
         let mut state = self.lock();
+        state.pace.arrived(Instant::now());
         let request = match state.waiting.remove(&key) {
             Some((arrival, older)) => {
                 self.counts.merged.inc();
@@ -146,8 +151,10 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
     pub fn finish(&self, taken: impl IntoIterator<Item = K>, failed: Vec<(K, R)>) {
         let mut failed: HashMap<K, R> = failed.into_iter().collect();
         let mut state = self.lock();
+        let mut began = None;
         for key in taken {
-            let Some(arrival) = state.in_flight.remove(&key) else { continue };
+            let Some((arrival, taken)) = state.in_flight.remove(&key) else { continue };
+            began = Some(taken);
             let newer = state.waiting.remove(&key);
             let older = failed.remove(&key);
             match older {
@@ -161,6 +168,9 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
                 (None, None) => continue,
             };
             state.put(key, request);
+        }
+        if let Some(began) = began {
+            state.pace.ended(began.elapsed());
         }
         let (work, idle) = (!state.free.is_empty(), state.is_idle());
         drop(state);
@@ -199,14 +209,15 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         }
     }
 
-    fn try_take(&self, Batching { limit, linger, pace }: Batching) -> Take<K, R> {
+    fn try_take(&self, Batching { limit, linger, least, most }: Batching) -> Take<K, R> {
         let mut state = self.lock();
         if state.free.is_empty() {
             return Take::Nothing;
         }
         let now = Instant::now();
         let lingers = if state.urgent { Duration::ZERO } else { linger };
-        let end = (state.free_since + lingers).max(state.taken.map_or(now, |taken| taken + pace));
+        let apart = state.pace.interval(now).clamp(least, most.max(least));
+        let end = (state.free_since + lingers).max(state.taken.map_or(now, |taken| taken + apart));
         if state.free.len() < limit && !state.draining && now < end {
             return Take::Until(end);
         }
@@ -214,7 +225,7 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
         while batch.len() < limit {
             let Some((arrival, key)) = state.free.pop_first() else { break };
             let (_, request) = state.waiting.remove(&key).expect("each free key has a request");
-            state.in_flight.insert(key, arrival);
+            state.in_flight.insert(key, (arrival, now));
             batch.push((key, request));
         }
         let more = !state.free.is_empty();

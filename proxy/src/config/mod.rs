@@ -201,7 +201,12 @@ impl Config {
 
     /// How requests that change coordination become batches: naturally, at a pace.
     pub fn batching(&self) -> Batching {
-        Batching { limit: usize::from(self.batch_limit), linger: Duration::ZERO, pace: self.batch_interval }
+        Batching {
+            limit: usize::from(self.batch_limit),
+            linger: Duration::ZERO,
+            least: Duration::ZERO,
+            most: self.batch_interval,
+        }
     }
 
     /// How sightings of agents become batches.
@@ -209,13 +214,19 @@ impl Config {
         Batching {
             limit: usize::from(self.liveness_limit),
             linger: self.liveness_interval,
-            pace: CONNECTS_PACE.min(self.liveness_interval),
+            least: CONNECTS_PACE.min(self.liveness_interval),
+            most: CONNECTS_PACE,
         }
     }
 
     /// How reports become batches.
     pub fn report_batching(&self) -> Batching {
-        Batching { limit: usize::from(self.report_limit), linger: self.report_interval, pace: Duration::ZERO }
+        Batching {
+            limit: usize::from(self.report_limit),
+            linger: self.report_interval,
+            least: Duration::ZERO,
+            most: Duration::ZERO,
+        }
     }
 
     /// How the traces of this coordinator are exported.

@@ -41,7 +41,8 @@ mod tests {
         request::{BinderRequest, Step},
     };
 
-    const BATCHING: Batching = Batching { limit: 9, linger: Duration::ZERO, pace: Duration::ZERO };
+    const BATCHING: Batching =
+        Batching { limit: 9, linger: Duration::ZERO, least: Duration::ZERO, most: Duration::ZERO };
 
     fn held(switchboard: &Switchboard) -> SessionId {
         let id = SessionId { peer: Uuid::from_u128(1), number: 1 };

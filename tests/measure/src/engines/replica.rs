@@ -273,5 +273,5 @@ async fn some<T>(queue: &Batcher<Uuid, Newest<T>>) -> Vec<Uuid> {
 
 /// Whoever is idle takes what is there.
 fn at_once(limit: usize) -> Batching {
-    Batching { limit, linger: Duration::ZERO, pace: Duration::ZERO }
+    Batching { limit, linger: Duration::ZERO, least: Duration::ZERO, most: Duration::ZERO }
 }

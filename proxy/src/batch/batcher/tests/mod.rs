@@ -4,16 +4,18 @@ use futures_util::FutureExt as _;
 
 use super::*;
 
+mod load;
+
 const LINGER: Duration = Duration::from_secs(5);
 
 const PACE: Duration = Duration::from_millis(10);
 
 fn lingering(limit: usize) -> Batching {
-    Batching { limit, linger: LINGER, pace: Duration::ZERO }
+    Batching { limit, linger: LINGER, least: Duration::ZERO, most: Duration::ZERO }
 }
 
 fn paced(limit: usize) -> Batching {
-    Batching { limit, linger: Duration::ZERO, pace: PACE }
+    Batching { limit, linger: Duration::ZERO, least: PACE, most: PACE }
 }
 
 /// A step that waits for no other.
@@ -41,7 +43,10 @@ fn push(batcher: &Batcher<char, Steps>, key: char, step: u32) {
 }
 
 fn take(batcher: &Batcher<char, Steps>, limit: usize) -> Vec<(char, Vec<u32>)> {
-    let batch = batcher.take(Batching { pace: Duration::ZERO, ..paced(limit) }).now_or_never().unwrap_or_default();
+    let batch = batcher
+        .take(Batching { least: Duration::ZERO, most: Duration::ZERO, ..paced(limit) })
+        .now_or_never()
+        .unwrap_or_default();
     batch.into_iter().map(|(key, Steps(steps))| (key, steps)).collect()
 }
 
@@ -138,7 +143,7 @@ async fn requests_are_counted_as_received_merged_retried_and_written() {
     push(&batcher, 'a', 1);
     push(&batcher, 'a', 2);
     push(&batcher, 'b', 3);
-    let batch = batcher.take(Batching { pace: Duration::ZERO, ..paced(9) }).await;
+    let batch = batcher.take(Batching { least: Duration::ZERO, most: Duration::ZERO, ..paced(9) }).await;
     let failed = batch.into_iter().filter(|(key, _)| *key == 'a').collect();
     batcher.finish(['a', 'b'], failed);
     let counts = &batcher.counts;
@@ -151,7 +156,9 @@ async fn a_waiting_worker_gets_what_arrives_and_another_gets_the_rest() {
     let batcher = std::sync::Arc::new(Batcher::default());
     let worker = || {
         let batcher = std::sync::Arc::clone(&batcher);
-        tokio::spawn(async move { batcher.take(Batching { pace: Duration::ZERO, ..paced(1) }).await })
+        tokio::spawn(
+            async move { batcher.take(Batching { least: Duration::ZERO, most: Duration::ZERO, ..paced(1) }).await },
+        )
     };
     let workers = [worker(), worker()];
     tokio::task::yield_now().await;
