@@ -228,6 +228,9 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
             state.in_flight.insert(key, (arrival, now));
             batch.push((key, request));
         }
+        self.counts.pace.interval.set(apart.as_secs_f64());
+        self.counts.pace.rate.set(state.pace.rate(now));
+        self.counts.pace.call.set(state.pace.call().as_secs_f64());
         let more = !state.free.is_empty();
         state.urgent &= more;
         (state.free_since, state.taken) = (now, Some(now));

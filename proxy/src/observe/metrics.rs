@@ -21,6 +21,8 @@ struct ByWorker {
 
 type Count = Counter<u64, AtomicU64>;
 
+type Fraction = Gauge<f64, AtomicU64>;
+
 /// What became of the requests to one kind of worker.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -32,6 +34,19 @@ pub struct Counts {
     pub retried: Count,
     /// Requests that are done.
     pub written: Count,
+    /// How batches are paced.
+    pub pace: Paced,
+}
+
+/// What decided when the last batch went.
+#[derive(Debug, Clone, Default)]
+pub struct Paced {
+    /// Seconds from one batch to the next, at least, unless one is full.
+    pub interval: Fraction,
+    /// Requests a second.
+    pub rate: Fraction,
+    /// Seconds that a call takes.
+    pub call: Fraction,
 }
 
 /// All metrics of one proxy.
@@ -51,7 +66,7 @@ pub struct Metrics {
     /// Events folded.
     pub events: Count,
     /// The share of the queue of notifications that is in use.
-    pub queue: Gauge<f64, AtomicU64>,
+    pub queue: Fraction,
     /// Other coordinators that this one expired.
     pub expired: Count,
     /// Sessions that were sent to other proxies.
@@ -70,6 +85,9 @@ pub struct Metrics {
     entries: Family<ByWorker, Count>,
     failures: Family<ByWorker, Count>,
     seconds: Family<ByWorker, Histogram>,
+    interval: Family<ByWorker, Fraction>,
+    rate: Family<ByWorker, Fraction>,
+    call: Family<ByWorker, Fraction>,
 }
 
 impl Default for Metrics {
@@ -96,6 +114,9 @@ impl Default for Metrics {
             entries: Family::default(),
             failures: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 2.0, 16))),
+            interval: Family::default(),
+            rate: Family::default(),
+            call: Family::default(),
         };
         metrics.register();
         metrics
@@ -115,6 +136,11 @@ impl Metrics {
             merged: self.merged.get_or_create_owned(&worker),
             retried: self.retried.get_or_create_owned(&worker),
             written: self.written.get_or_create_owned(&worker),
+            pace: Paced {
+                interval: self.interval.get_or_create_owned(&worker),
+                rate: self.rate.get_or_create_owned(&worker),
+                call: self.call.get_or_create_owned(&worker),
+            },
         }
     }
 
@@ -161,5 +187,9 @@ impl Metrics {
         registry.register("batch_entries", "Requests in those batches", self.entries.clone());
         registry.register("batch_failures", "Batches that failed, at least in part", self.failures.clone());
         registry.register("batch_seconds", "Time from taking a batch to its end", self.seconds.clone());
+        let interval = "Least time between two batches, unless one is full, as of the last batch";
+        registry.register("batch_interval_seconds", interval, self.interval.clone());
+        registry.register("batch_request_rate", "Requests a second, as of the last batch", self.rate.clone());
+        registry.register("batch_call_seconds", "Time of a call of late, as of the last batch", self.call.clone());
     }
 }

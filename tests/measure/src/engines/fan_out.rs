@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// In updates a second.
-const RATES: [f64; 6] = [500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0];
+const RATES: [f64; 8] = [50.0, 100.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0];
 
 /// What was found.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +42,12 @@ pub struct FanOut {
 }
 
 impl FanOut {
+    /// The median latency of an engine at a rate; None: it was not measured.
+    pub fn p50_ms(&self, engine: &str, per_second: f64) -> Option<f64> {
+        let measured = self.engines.iter().find(|measured| measured.engine == engine)?;
+        Some(measured.rates.iter().find(|rate| rate.per_second == per_second)?.p50_ms.median)
+    }
+
     /// The figures of the extension; None: it was not measured.
     pub fn extension(&self) -> Option<&Measured> {
         self.engines.iter().find(|measured| measured.engine == EXTENSION)
@@ -63,9 +69,7 @@ pub async fn run(options: &Options, quick: bool, progress: &Progress) -> Result<
             let engine = &mut engines[engine];
             progress.phase(&format!("round {}: {}", round + 1, engine.name));
             engine.saturate(&plan).await?;
-            if engine.name != TUNED {
-                engine.go_on(&plan, &pairs).await?;
-            }
+            engine.go_on(&plan, &pairs).await?;
         }
     }
     let saturated = |name: &str| engines.iter().find(|engine| engine.name == name).map(|engine| &engine.saturated[..]);
@@ -86,8 +90,8 @@ fn plan(in_flight: usize, quick: bool) -> Plan {
         in_flight,
         warm_up: seconds(1.0, 0.4),
         saturated: seconds(3.0, 1.0),
-        rates: if quick { vec![1_000.0, 5_000.0] } else { RATES.to_vec() },
-        rate: seconds(1.5, 1.0),
+        rates: if quick { vec![100.0, 500.0, 1_000.0, 5_000.0] } else { RATES.to_vec() },
+        rate: seconds(2.0, 1.0),
         bystanders: seconds(1.0, 0.5),
     }
 }

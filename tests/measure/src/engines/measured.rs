@@ -29,11 +29,11 @@ pub struct Measured {
     pub connections: usize,
     /// As many updates as it can take.
     pub saturated: Saturated,
-    /// Updates at given rates, ascending; empty for `replicas_tuned`.
+    /// Updates at given rates, ascending.
     pub rates: Vec<Rate>,
     /// The highest of the rates that was held, and all below it; null: none was.
     pub highest_rate_held: Option<f64>,
-    /// Updates between two coordinators, as the others feel them; null for `replicas_tuned`.
+    /// Updates between two coordinators, as the others feel them.
     pub bystanders: Option<Bystanders>,
     /// Peers whose partners had their last node in hand at the end, which is also the one in the table. It is all of them:
     /// otherwise the run fails.

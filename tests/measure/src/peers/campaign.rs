@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     common::{machine::Machine, progress::Progress},
     peers::{
-        crash, database, hub, idle, listener,
+        contact, crash, database, hub, idle, listener,
         options::{Options, Part, Scale, UPDATES_A_SECOND},
         report::{Report, Resident},
         storm, target, updates,
@@ -41,7 +41,7 @@ pub async fn run(options: &Options, report: &mut Report, progress: &Progress) ->
 
 /// How many steps a bar has.
 pub fn steps(options: &Options) -> usize {
-    const EACH_ROUND: usize = 6;
+    const EACH_ROUND: usize = 7;
     const ONCE: usize = 2;
     options.scale().rounds * EACH_ROUND + ONCE
 }
@@ -61,7 +61,7 @@ impl Round<'_> {
         let is_last = number == scale.rounds;
         progress.phase(&format!("round {number} of {}: {} peers", scale.rounds, 2 * scale.pairs));
         progress.step("making the peers");
-        let mut world = World::create(cluster, scale.pairs).await?;
+        let mut world = World::create(cluster, scale.pairs, usize::from(options.proxies)).await?;
         if report.machine.is_none() {
             report.machine = Some(Machine::look(&world.meter).await?);
         }
@@ -79,6 +79,12 @@ impl Round<'_> {
         if options.wants(Part::Idle) && number == 1 {
             progress.step("idle");
             report.idle = Some(idle::run(&mut world, scale).await?);
+        }
+        if options.wants(Part::Contact) {
+            progress.step("first contacts");
+            let contact = contact::run(&world, scale, number).await?;
+            progress.phase(&format!("first contact: p50 {:.1} ms, p99 {:.1} ms", contact.p50, contact.p99));
+            report.contacts.push(contact);
         }
         if options.wants(Part::Updates) || options.wants(Part::Rates) {
             progress.step("updates");

@@ -35,8 +35,8 @@ pub enum Command {
 /// The peers of a load process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Hold {
-    /// Where agents connect to, and where clients do.
-    pub proxies: [SocketAddr; 2],
+    /// Where agents connect to, and where clients do. The pairs use them in turn.
+    pub proxies: Vec<[SocketAddr; 2]>,
     /// An agent, and the client that opens a tunnel to it.
     pub pairs: Vec<[Credentials; 2]>,
     /// The most websockets of one proxy that are being opened.

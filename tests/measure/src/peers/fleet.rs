@@ -58,11 +58,12 @@ macro_rules! expect {
 
 impl Fleet {
     /// Starts the processes; nobody is connected yet.
-    pub async fn start(proxies: [SocketAddr; 2], pairs: &[[Credentials; 2]], in_flight: usize) -> Result<Self> {
+    pub async fn start(proxies: &[[SocketAddr; 2]], pairs: &[[Credentials; 2]], in_flight: usize) -> Result<Self> {
         let shares = shares(pairs);
         let starts = shares.map(async |pairs| {
             let mut load = Load::start()?;
-            let hold = Hold { proxies, pairs: pairs.to_vec(), in_flight: (in_flight / PROCESSES).max(1) };
+            let hold =
+                Hold { proxies: proxies.to_vec(), pairs: pairs.to_vec(), in_flight: (in_flight / PROCESSES).max(1) };
             load.send(&Command::Hold(hold)).await?;
             match load.answer().await? {
                 Answer::Ready => Ok(load),

@@ -10,12 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tailnet_tools::{message::Kind, websocket::SUBPROTOCOL};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{ClientRequestBuilder, Message, protocol::WebSocketConfig},
-};
+use tailnet_tools::message::Kind;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 use crate::{
@@ -25,6 +22,7 @@ use crate::{
         control,
         fleet::{self, PROCESSES},
         options::Scale,
+        websocket::{Socket, announcement, connect},
         world::{NETWORK, World},
     },
 };
@@ -48,8 +46,6 @@ pub struct Hub {
 
 /// The nodes that it must be told: versions by peer.
 type Truth = HashMap<Uuid, u64>;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A frame, with nodes as they came.
 #[derive(Debug, Deserialize)]
@@ -77,7 +73,7 @@ pub async fn run(world: &mut World, scale: &Scale) -> Result<Hub> {
     let created = "SELECT peer_id, token FROM tailnet.create_peer($1, 'hub', 'hub')";
     let row = world.meter.sql.query_one(created, &[&NETWORK]).await.context("cannot create the hub")?;
     let (id, token): (Uuid, String) = (row.get(0), row.get(1));
-    let url = world.proxies[1].url();
+    let url = world.proxies.last().context("there is no proxy")?.url();
     let peers = scale.hub_tunnels / PROCESSES;
     let truth = truth(world, peers).await?;
     let expected = |version| control::Hub { id, peers, version };
@@ -113,21 +109,6 @@ async fn truth(world: &mut World, peers: usize) -> Result<Truth> {
     let shares = fleet::shares(&world.pairs).zip(said);
     let truth = shares.flat_map(|(pairs, said)| pairs.iter().flatten().map(|peer| peer.id).zip(said).take(peers));
     Ok(truth.collect())
-}
-
-async fn connect(url: &str, token: &str) -> Result<Socket> {
-    let request = ClientRequestBuilder::new(format!("{url}/v1/coordinate").parse()?)
-        .with_header("Authorization", format!("Bearer {token}"))
-        .with_sub_protocol(SUBPROTOCOL);
-    let config = WebSocketConfig::default();
-    let (socket, _) = connect_async_with_config(request, Some(config), true).await.context("cannot connect the hub")?;
-    Ok(socket)
-}
-
-fn announcement(id: Uuid, version: u64) -> Message {
-    let mut text = r#"{"update_self":{"node":"#.to_owned();
-    SMALL.write(&mut text, id, version);
-    Message::text(text + "}}")
 }
 
 /// Its first coming. It reads while it writes: the proxy reads no further while it is not read itself.

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod clock;
+mod contact;
 mod control;
 mod cpu;
 mod crash;
@@ -20,4 +21,5 @@ pub mod run;
 mod storm;
 mod target;
 mod updates;
+mod websocket;
 mod world;

@@ -19,6 +19,9 @@ pub struct Options {
     /// Pairs of an agent and a client [default: 16000, quick: 2000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(100..=16_000))]
     pub pairs: Option<u32>,
+    /// How many proxies, of which agents use one half and clients the other
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = even)]
+    pub proxies: u8,
     /// How often each part is measured [default: 3, quick: 1]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..))]
     pub rounds: Option<u8>,
@@ -43,9 +46,11 @@ pub enum Part {
     Memory,
     /// Nobody does anything (P10)
     Idle,
+    /// Two peers meet (P12)
+    Contact,
     /// Updates at a steady rate (P2, P3)
     Updates,
-    /// More and more updates, until the rate is not held (P2, P3)
+    /// More and more updates, until the rate is not held (P2, P3, P12, P13)
     Rates,
     /// The LISTEN connection of a proxy ends (P9)
     Listener,
@@ -68,6 +73,8 @@ pub struct Scale {
     pub settling: Duration,
     /// For how long nobody does anything: four ping intervals.
     pub idle: Duration,
+    /// How many peers meet another one.
+    pub contacts: usize,
     /// For how long a rate of updates is measured, after it went on unmeasured for a while.
     pub measured: Duration,
     /// That while.
@@ -81,11 +88,24 @@ pub struct Scale {
 /// The rate of P2 and P3.
 pub const UPDATES_A_SECOND: f64 = 5_000.0;
 
-/// Each a quarter more than the one before, from the target on.
-const RATES: [f64; 10] =
-    [1_000.0, 2_500.0, UPDATES_A_SECOND, 6_300.0, 8_000.0, 10_000.0, 12_500.0, 16_000.0, 20_000.0, 25_000.0];
+/// The rates of P12.
+pub const REST: [f64; 3] = [100.0, 500.0, 1_000.0];
 
-const QUICK_RATES: [f64; 2] = [UPDATES_A_SECOND, 10_000.0];
+/// From rest to more than two cores can do.
+const RATES: [f64; 12] =
+    [50.0, 100.0, 500.0, 1_000.0, 2_000.0, UPDATES_A_SECOND, 8_000.0, 10_000.0, 12_500.0, 16_000.0, 20_000.0, 25_000.0];
+
+const QUICK_RATES: [f64; 5] = [100.0, 500.0, 1_000.0, UPDATES_A_SECOND, 10_000.0];
+
+/// An even number of proxies, 16 at the most.
+fn even(text: &str) -> Result<u8, String> {
+    let count = text.parse().map_err(|error| format!("{error}"))?;
+    if (2..=16).contains(&count) && count % 2 == 0 {
+        Ok(count)
+    } else {
+        Err("expected an even number, 2 to 16".to_owned())
+    }
+}
 
 impl Options {
     /// Whether a part is to be measured.
@@ -95,7 +115,7 @@ impl Options {
 
     /// Whether this is the run that the documentation is made of.
     pub fn is_full(&self) -> bool {
-        !self.quick && self.only.is_empty() && self.pairs.is_none() && self.rounds.is_none()
+        !self.quick && self.only.is_empty() && self.pairs.is_none() && self.rounds.is_none() && self.proxies == 2
     }
 
     /// How much of everything.
@@ -108,6 +128,7 @@ impl Options {
             rounds,
             settling: seconds(2, 5),
             idle: seconds(15, 60),
+            contacts: if self.quick { 50 } else { 200 },
             measured: seconds(4, 8),
             unmeasured: seconds(1, 2),
             rates: if self.quick { &QUICK_RATES } else { &RATES },
@@ -136,7 +157,13 @@ mod tests {
     #[test]
     fn only_a_run_of_everything_becomes_the_documentation() {
         assert!(parse(&[]).is_full());
-        for less in [["--quick"].as_slice(), &["--only", "storm,updates"], &["--rounds", "2"], &["--pairs", "2000"]] {
+        for less in [
+            ["--quick"].as_slice(),
+            &["--only", "storm,updates"],
+            &["--rounds", "2"],
+            &["--pairs", "2000"],
+            &["--proxies", "8"],
+        ] {
             assert!(!parse(less).is_full(), "{less:?}");
         }
         assert!(parse(&["--only", "storm,updates"]).wants(Part::Updates));

@@ -4,7 +4,15 @@ use serde::Serialize;
 
 use crate::{
     common::{figure::Figure, machine::Machine, process::Memory},
-    peers::{crash::Crash, database::Engines, hub::Hub, idle::Idle, listener::Resync, storm::Storm, updates::Steady},
+    peers::{
+        crash::Crash,
+        database::Engines,
+        hub::Hub,
+        idle::Idle,
+        listener::Resync,
+        storm::Storm,
+        updates::{Quantiles, Steady},
+    },
 };
 
 /// What one run found, as far as it came.
@@ -21,6 +29,8 @@ pub struct Report {
     pub idle: Option<Idle>,
     /// In each round one rate after the other.
     pub updates: Vec<Vec<Steady>>,
+    /// Two peers meet.
+    pub contacts: Vec<Quantiles>,
     /// More updates than can be told.
     pub saturated: Vec<Steady>,
     pub resyncs: Vec<Resync>,

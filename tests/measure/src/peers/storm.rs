@@ -14,7 +14,7 @@ pub struct Storm {
     pub peers: usize,
     /// From the beginning until every view was right.
     pub seconds: f64,
-    /// Statements of both proxies until then, all of them counted, for each peer.
+    /// Statements of all proxies until then, all of them counted, for each peer.
     pub statements_a_peer: f64,
     /// The same by text.
     pub statements: Count,

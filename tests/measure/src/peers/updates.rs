@@ -29,7 +29,7 @@ pub struct Steady {
     pub told_per_second: f64,
     /// Share of updates that a later one of the same peer has overtaken.
     pub merged: f64,
-    /// Statements of both proxies, all of them counted, for each update that a partner was told.
+    /// Statements of all proxies, all of them counted, for each update that a partner was told.
     pub statements_an_update: f64,
     /// CPU meanwhile.
     pub cpu: Cpu,
@@ -47,7 +47,7 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// In milliseconds, of microseconds.
-    fn of(mut micros: Vec<u32>) -> Self {
+    pub fn of(mut micros: Vec<u32>) -> Self {
         micros.sort_unstable();
         let at = |share: f64| {
             let rank = (share * micros.len() as f64).ceil() as usize;

@@ -1,8 +1,8 @@
-//! What a storm falls on: a database with a network of pairs, two proxies with default options, and load processes.
+//! What a storm falls on: a database with a network of pairs, proxies with default options, and load processes.
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use tailnet_harness::{Proxy, database::Database, private_cluster::PrivateCluster};
 
@@ -30,7 +30,7 @@ pub const NETWORK: &str = "bench";
 pub struct World {
     pub database: Database,
     pub meter: Meter,
-    /// Agents connect to the first, clients to the second.
+    /// Agents connect to the first half, clients to the second.
     pub proxies: Vec<Proxy>,
     pub fleet: Fleet,
     pub processes: Processes,
@@ -41,8 +41,8 @@ pub struct World {
 
 impl World {
     /// Makes it; nobody is connected.
-    pub async fn create(cluster: &PrivateCluster, pairs: usize) -> Result<Self> {
-        let database = Database::create_in(cluster.superuser()?, 2).await?;
+    pub async fn create(cluster: &PrivateCluster, pairs: usize, proxies: usize) -> Result<Self> {
+        let database = Database::create_in(cluster.superuser()?, proxies).await?;
         let meter = Meter::open(&database).await?;
         let (_, peers) = network::create(&meter.sql, NETWORK, pairs, &["agent", "client"]).await?;
         let pairs: Vec<[Credentials; 2]> = peers.as_chunks().0.to_vec();
@@ -52,13 +52,16 @@ impl World {
         // What was written so far must not be worked off while something is measured.
         meter.sql.batch_execute("VACUUM (ANALYZE)").await?;
         meter.sql.batch_execute("CHECKPOINT").await?;
-        let proxies = database.logins().iter().zip(["agents", "clients"]).map(async |(login, name)| {
-            Proxy::start(&format!("bench-{name}"), &login.role, &database.url(login)?).await
+        let starts = database.logins().iter().enumerate().map(async |(number, login)| {
+            let end = if number < proxies / 2 { "agents" } else { "clients" };
+            let name = format!("bench-{end}-{}", number % (proxies / 2) + 1);
+            Proxy::start(&name, &login.role, &database.url(login)?).await
         });
-        let proxies = try_join_all(proxies).await?;
+        let proxies = try_join_all(starts).await?;
         let addresses = proxies.iter().map(address).collect::<Result<Vec<_>>>()?;
-        let [agents, clients] = addresses[..] else { bail!("there are two proxies") };
-        let fleet = Fleet::start([agents, clients], &pairs, IN_FLIGHT).await?;
+        let (agents, clients) = addresses.split_at(addresses.len() / 2);
+        let ends: Vec<_> = agents.iter().zip(clients).map(|(agents, clients)| [*agents, *clients]).collect();
+        let fleet = Fleet::start(&ends, &pairs, IN_FLIGHT).await?;
         let processes = Processes {
             postgres: Server::of(&meter.sql).await?,
             proxies: proxies.iter().map(Proxy::pid).collect::<Result<_>>()?,
@@ -82,7 +85,7 @@ impl World {
         Statements::count(&self.meter.sql).await
     }
 
-    /// What both proxies ran since an earlier moment.
+    /// What all proxies ran since an earlier moment.
     pub async fn statements_since(&self, earlier: &Statements) -> Result<Count> {
         let roles: Vec<_> = self.proxies.iter().map(Proxy::role).collect();
         Ok(self.statements().await?.since(earlier, &roles))

@@ -23,11 +23,14 @@ impl Request for Asked {
     }
 }
 
+/// When it ends, and its requests.
+type Call = (Instant, Vec<(u64, Asked)>);
+
 /// Workers whose calls take a time, and what they did.
 struct World {
     batcher: Batcher<u64, Asked>,
-    /// The calls that run: when each ends, and its requests.
-    calls: [Option<(Instant, Vec<(u64, Asked)>)>; 2],
+    /// The calls that run.
+    calls: [Option<Call>; 2],
     /// How much slower than usual Postgres is.
     slower: u32,
     asked: u64,

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Peers {
     pub(super) poll: Poll,
-    pub(super) proxies: [SocketAddr; 2],
+    pub(super) proxies: Vec<[SocketAddr; 2]>,
     in_flight: usize,
     pub(super) tokens: Vec<String>,
     pub(super) sockets: Vec<Socket>,
@@ -98,12 +98,17 @@ impl Peers {
             while self.opening[proxy] < self.in_flight
                 && let Some(place) = self.queues[proxy].pop_front()
             {
-                let (address, registry) = (self.proxies[proxy], self.poll.registry());
+                let (address, registry) = (self.address(place), self.poll.registry());
                 self.sockets[place].connect(address, registry, Token(place)).context("cannot open a connection")?;
                 self.opening[proxy] += 1;
             }
         }
         Ok(())
+    }
+
+    /// Where a peer connects to.
+    pub(super) fn address(&self, place: usize) -> SocketAddr {
+        self.proxies[place / 2 % self.proxies.len()][end(place)]
     }
 
     /// A websocket is open: its peer says who it is, and a client opens its tunnel.

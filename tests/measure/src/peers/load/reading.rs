@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use mio::event::Event;
 
 use super::{
-    peers::{Peers, end},
+    peers::Peers,
     socket::Stage,
     wire::{self, Frame, Upgraded},
 };
@@ -18,7 +18,7 @@ impl Peers {
             match self.sockets[place].is_connected() {
                 Ok(false) => return Ok(()),
                 Ok(true) => {
-                    let host = self.proxies[end(place)].to_string();
+                    let host = self.address(place).to_string();
                     let request = wire::upgrade(&host, &self.tokens[place]);
                     self.sockets[place].stage = Stage::Upgrading;
                     if self.sockets[place].send(request.as_bytes()).is_err() {

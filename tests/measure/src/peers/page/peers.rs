@@ -10,7 +10,7 @@ use crate::{
     peers::{
         cpu::Cpu,
         report::{Report, Resident},
-        updates::{HELD_MS, Steady},
+        updates::{HELD_MS, Quantiles, Steady},
     },
 };
 
@@ -48,7 +48,7 @@ seconds of one core; *others* is all else that the machine did.
     *text += &table(head, storms);
 }
 
-/// P2 and P3.
+/// P2, P3, P12 and P13.
 pub fn updates(text: &mut String, report: &Report) {
     let _ = write!(
         text,
@@ -91,6 +91,16 @@ are those that a later update of the same peer has overtaken. CPU is in percent 
     if !saturated.is_empty() {
         let told = brief(&saturated, 0, |steady| steady.told_per_second);
         let _ = writeln!(text, "\nWhen there are too many, partners are told {told} updates a second.");
+    }
+    if !report.contacts.is_empty() {
+        let [p50, p99] =
+            [|met: &Quantiles| met.p50, |met: &Quantiles| met.p99].map(|of| brief(&report.contacts, 2, of));
+        let _ = writeln!(
+            text,
+            "\nFirst contact, while all others are at rest: an agent has announced its node on one proxy; a client, whose websocket to
+the other proxy is open, announces its node and opens a tunnel in one frame. Until each has read the node of the other it
+takes {p50} ms (p50), {p99} ms (p99)."
+        );
     }
 }
 

@@ -7,13 +7,11 @@ use plotters::prelude::*;
 
 use crate::{
     common::figure::{Figure, grouped},
+    engines::measured::{REPLICAS, TUNED},
     peers::{
         database::Engines,
-        options::UPDATES_A_SECOND,
         plot::chart::{BLUE, GREEN, GREY, Line, ORANGE, Points, Root, SIZE, chart, drawing, plain, thousands},
         report::Report,
-        target::UPDATE_MS,
-        updates::HELD_MS,
     },
 };
 
@@ -82,25 +80,29 @@ fn latency(report: &Report, root: &Root<'_>) -> Result<()> {
         points.collect::<Points>()
     };
     let (p50, p99) = (median(|steady| steady.latency_ms.p50), median(|steady| steady.latency_ms.p99));
-    let most = p99.iter().map(|(_, ms)| *ms).fold(HELD_MS, f64::max) * 2.0;
-    let right = rates.last().map_or(1.0, |(rate, _)| rate * 1.05);
-    let held = Figure::over(&report.updates, |climbed| crate::peers::updates::highest_held(climbed))
-        .map_or(0.0, |figure| figure.median);
+    let prior = |engine: &str| {
+        let fan_out = report.engines.as_ref().and_then(|engines| engines.all.fan_out.as_ref());
+        let measured = fan_out.and_then(|found| found.engines.iter().find(|measured| measured.engine == engine));
+        measured.iter().flat_map(|measured| &measured.rates).map(|rate| (rate.per_second, rate.p50_ms.median)).collect()
+    };
     let lines = [
-        Line::new("p99", ORANGE, p99).marked(),
-        Line::new("p50", BLUE, p50).marked(),
-        Line::new("target for p99", GREEN, vec![(UPDATES_A_SECOND, UPDATE_MS)]).marked(),
-        Line::new(&format!("held: p99 ≤ {HELD_MS:.0} ms"), GREY, vec![(0.0, HELD_MS), (right, HELD_MS)]),
+        Line::new("pg_tailnet, from websocket to websocket, p99", GREEN, p99).marked(),
+        Line::new("pg_tailnet, the same, p50", BLUE, p50).marked(),
+        Line::new("prior design, without websockets, p50", ORANGE, prior(REPLICAS)).marked(),
+        Line::new("prior design, tuned, p50", GREY, prior(TUNED)).marked(),
     ];
-    let title = format!("Latency of node updates; {} a second are held", grouped(held, 0));
-    let y = (0.5..most).log_scale();
+    let bounds = |of: fn(&(f64, f64)) -> f64| {
+        let values = || lines.iter().flat_map(|line| &line.points).map(of);
+        (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max))
+    };
+    let ((left, right), (least, most)) = (bounds(|point| point.0), bounds(|point| point.1));
     chart(
         root,
-        &title,
-        ("updates a second", "milliseconds, due to read by the partner"),
-        (0.0..right, y),
+        "Latency of node updates against their rate",
+        ("updates a second", "milliseconds, due to received by the partner"),
+        ((left * 0.9..right * 1.1).log_scale(), (least * 0.7..most * 1.4).log_scale()),
         (&thousands, &plain),
-        SeriesLabelPosition::LowerRight,
+        SeriesLabelPosition::UpperLeft,
         &lines,
     )
 }
