@@ -151,10 +151,10 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
     pub fn finish(&self, taken: impl IntoIterator<Item = K>, failed: Vec<(K, R)>) {
         let mut failed: HashMap<K, R> = failed.into_iter().collect();
         let mut state = self.lock();
-        let mut began = None;
+        let (mut began, mut requests) = (None, 0);
         for key in taken {
             let Some((arrival, taken)) = state.in_flight.remove(&key) else { continue };
-            began = Some(taken);
+            (began, requests) = (Some(taken), requests + 1);
             let newer = state.waiting.remove(&key);
             let older = failed.remove(&key);
             match older {
@@ -170,7 +170,7 @@ impl<K: Copy + Eq + Hash, R: Request> Batcher<K, R> {
             state.put(key, request);
         }
         if let Some(began) = began {
-            state.pace.ended(began.elapsed());
+            state.pace.ended(requests, began.elapsed());
         }
         let (work, idle) = (!state.free.is_empty(), state.is_idle());
         drop(state);

@@ -3,16 +3,15 @@
 //! A call costs Postgres and the proxy as much as some twenty requests. When requests come one by one, a batch that waits
 //! makes them late and saves nothing. When many come while one call runs, a batch that waits for them saves calls.
 //!
-//! - What is observed: how many requests arrive in a second, and how long a call takes. Both are of late: the rate forgets
-//!   within a few [`MEMORY`]s, the time of a call within a few calls.
-//! - What is decided: the time from one batch to the next, `call time × min(requests that arrive in a call time, 4)`.
-//! - At rest it is next to nothing: a tenth of a request arrives in the time of a call, and the next batch may go after a
-//!   tenth of that time. Under load it is [`CALLS_APART`] call times, so calls take a quarter of the time of one worker.
-//! - It cannot swing: longer intervals make larger batches and so longer calls, but a call grows with its batch much less
-//!   than in proportion, and the interval is bounded by call times and by the option. It cannot starve: the interval is
-//!   counted from the last batch, and a full batch waits for nothing.
-//! - When Postgres becomes slow tenfold, so do calls: more requests arrive in the time of one, batches are further apart and
-//!   larger, and Postgres gets fewer calls.
+//! - What is observed: how many requests arrive in a second, and the fixed cost of a call, which is what a call takes less
+//!   the part of its requests. Both are of late: the rate forgets within a few [`MEMORY`]s, the cost within a few calls.
+//! - What is decided: the time from one batch to the next, `fixed cost × requests that arrive in it × ` [`WEIGHT`].
+//! - At rest it is next to nothing: with 250 requests a second and half a millisecond it is 0.15 ms. It grows with the rate,
+//!   and so batches grow with the square of the rate: 1 at 500 requests a second, 10 at 2,500, until the longest interval.
+//! - It cannot swing: a longer interval makes larger batches and so longer calls, but hardly changes the fixed cost of a call.
+//!   It cannot starve: the interval has an upper bound, it is counted from the last batch, and a full batch waits for nothing.
+//! - When Postgres becomes slow tenfold, so does the fixed cost. The interval grows a hundredfold, to its upper bound, and
+//!   Postgres gets fewer calls.
 //!
 //! Nothing is asked of Postgres or of other proxies. Where several proxies share one Postgres, each of them sees calls that
 //! take longer.
@@ -24,19 +23,22 @@ use tokio::time::Instant;
 /// Within this time the rate forgets two thirds of what it was.
 const MEMORY: Duration = Duration::from_millis(100);
 
-/// Under load, batches are so many call times apart.
-const CALLS_APART: f64 = 4.0;
+/// A call costs as much as so many requests, see `docs/performance.md`.
+const CALL_COST: f64 = 20.0;
 
-/// How much of the time of a call comes from the last call, the rest being from those before.
+/// How much calls are saved at the expense of latency. With this, 2,500 requests a second make batches of about ten.
+const WEIGHT: f64 = 2.35;
+
+/// How much of the fixed cost of a call comes from the last call. The rest comes from those before.
 const LAST_CALL: f64 = 0.2;
 
-/// The rate of requests and the time of calls, of late.
+/// The rate of requests and the fixed cost of a call, of late.
 #[derive(Debug)]
 pub struct Pace {
     /// Requests a second, as of `noted`.
     rate: f64,
     noted: Instant,
-    /// Seconds from taking a batch to its end.
+    /// Seconds that a call takes without the part of its requests.
     call: f64,
 }
 
@@ -53,9 +55,10 @@ impl Pace {
         self.noted = now;
     }
 
-    /// A batch ended after this time.
-    pub fn ended(&mut self, took: Duration) {
-        self.call += LAST_CALL * (took.as_secs_f64() - self.call);
+    /// A batch of so many requests ended after this time.
+    pub fn ended(&mut self, requests: usize, took: Duration) {
+        let fixed = took.as_secs_f64() * CALL_COST / (CALL_COST + requests as f64);
+        self.call += LAST_CALL * (fixed - self.call);
     }
 
     /// Requests a second.
@@ -63,14 +66,13 @@ impl Pace {
         self.rate * (-(now - self.noted).as_secs_f64() / MEMORY.as_secs_f64()).exp()
     }
 
-    /// The time of a call.
+    /// The fixed cost of a call, as time.
     pub fn call(&self) -> Duration {
         Duration::from_secs_f64(self.call)
     }
 
     /// The time from the last batch to the next.
     pub fn interval(&self, now: Instant) -> Duration {
-        let arrive_in_a_call = self.rate(now) * self.call;
-        Duration::from_secs_f64(self.call * arrive_in_a_call.min(CALLS_APART))
+        Duration::from_secs_f64(WEIGHT * self.rate(now) * self.call * self.call)
     }
 }

@@ -45,7 +45,7 @@ pub struct Paced {
     pub interval: Fraction,
     /// Requests a second.
     pub rate: Fraction,
-    /// Seconds that a call takes.
+    /// Seconds that a call takes without the part of its requests.
     pub call: Fraction,
 }
 
@@ -190,6 +190,10 @@ impl Metrics {
         let interval = "Least time between two batches, unless one is full, as of the last batch";
         registry.register("batch_interval_seconds", interval, self.interval.clone());
         registry.register("batch_request_rate", "Requests a second, as of the last batch", self.rate.clone());
-        registry.register("batch_call_seconds", "Time of a call of late, as of the last batch", self.call.clone());
+        registry.register(
+            "batch_call_seconds",
+            "Fixed cost of a call, as of the last batch: its time less the part of its requests",
+            self.call.clone(),
+        );
     }
 }

@@ -12,3 +12,4 @@ pub mod section;
 pub mod server;
 pub mod statements;
 pub mod table;
+pub mod timer;

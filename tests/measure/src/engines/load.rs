@@ -10,11 +10,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rand::seq::SliceRandom as _;
 use tailnet_tools::latencies::Latencies;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
-use crate::engines::{
-    engine::{Ears, Engine, Facts, Heard},
-    gauge::{Gauge, Sample, Work},
+use crate::{
+    common::timer::ticks,
+    engines::{
+        engine::{Ears, Engine, Facts, Heard},
+        gauge::{Gauge, Sample, Work},
+    },
 };
 
 /// Only an engine that hangs takes longer to hand over what is in flight.
@@ -129,16 +132,15 @@ impl Load {
         let mut latencies = Latencies::default();
         let before = self.sample().await?;
         let begun = Instant::now();
-        let due = |number: usize| begun + Duration::from_secs_f64(number as f64 / per_second);
         let total = (span.as_secs_f64() * per_second) as usize;
+        let mut ticks = ticks(total, Duration::from_secs_f64(1.0 / per_second));
         let mut sent = 0;
         while sent < total {
-            while sent < total && due(sent) <= Instant::now() {
-                self.send(order[sent % order.len()], due(sent));
-                sent += 1;
-            }
             tokio::select! {
-                () = sleep_until(due(sent).into()) => {}
+                Some(due) = ticks.recv() => {
+                    self.send(order[sent % order.len()], due);
+                    sent += 1;
+                }
                 heard = self.hear() => heard?.into_iter().for_each(|(_, latency)| latencies.add(latency)),
             }
         }

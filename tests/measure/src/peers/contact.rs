@@ -44,7 +44,7 @@ async fn meet(world: &World, agent: &Credentials, client: &Credentials) -> Resul
     let mut of_agent = connect(&agents, &agent.token).await?;
     of_agent.send(announcement(agent.id, 1)).await?;
     let mut of_client = connect(&clients, &client.token).await?;
-    let known = "SELECT EXISTS (SELECT FROM tailnet.peers WHERE id = $1 AND node IS NOT NULL)";
+    let known = "SELECT EXISTS (SELECT FROM tailnet.peers WHERE peer_id = $1 AND node IS NOT NULL)";
     while !world.meter.sql.query_one(known, &[&agent.id]).await?.get::<_, bool>(0) {}
     let frame = format!(r#"{{{},"add_tunnel":{{"id":"{}"}}}}"#, update_self(client.id, 1), agent.id);
     let begin = Instant::now();

@@ -92,9 +92,9 @@ fn spaced(unit: &str) -> String {
     if unit.is_empty() { String::new() } else { format!(" {unit}") }
 }
 
-/// With as many digits as it takes, two at the most.
+/// With as many digits as it takes, three at the most.
 fn plain(value: f64) -> String {
-    let digits = (0..2).find(|digits| (value * 10_f64.powi(*digits)).fract() == 0.0).unwrap_or(2);
+    let digits = (0..3).find(|digits| (value * 10_f64.powi(*digits)).fract() == 0.0).unwrap_or(3);
     grouped(value, digits.unsigned_abs() as usize)
 }
 

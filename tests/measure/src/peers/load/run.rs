@@ -49,7 +49,7 @@ fn read(sender: Sender<Result<Command>>, waker: &Waker) {
 fn serve(poll: Poll, commands: &Receiver<Result<Command>>) -> Result<()> {
     let Ok(first) = commands.recv() else { return Ok(()) };
     let Command::Hold(hold) = first.context("cannot read the first command")? else { bail!("expected hold first") };
-    let mut service = Service::new(Peers::new(poll, hold));
+    let mut service = Service::new(Peers::new(poll, hold))?;
     say(&Answer::Ready)?;
     service.serve(commands)
 }

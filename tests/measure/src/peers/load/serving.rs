@@ -2,21 +2,25 @@
 
 use std::{
     io,
+    os::fd::AsRawFd as _,
     sync::mpsc::{Receiver, TryRecvError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use mio::{Events, Token};
+use mio::{Events, Interest, Token, unix::SourceFd};
 
 use super::{
     peers::{Peers, end},
     schedule::Schedule,
-    talk::{COMMAND, say},
+    talk::{COMMAND, DUE, say},
 };
-use crate::peers::{
-    clock::Moment,
-    control::{Answer, Command, End, Progress},
+use crate::{
+    common::timer::{TOGETHER, Timer},
+    peers::{
+        clock::Moment,
+        control::{Answer, Command, End, Progress},
+    },
 };
 
 /// Events of one look.
@@ -29,6 +33,7 @@ const PROGRESS: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Service {
     peers: Peers,
+    timer: Timer,
     schedule: Option<Schedule>,
     /// When the next word about the connecting is due; None: nobody wants to know.
     progress: Option<Moment>,
@@ -39,15 +44,21 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn new(peers: Peers) -> Self {
-        Self { peers, schedule: None, progress: None, awaited: false, hub_awaited: false }
+    pub fn new(peers: Peers) -> Result<Self> {
+        let timer = Timer::new().context("cannot make a timer")?;
+        let source = &mut SourceFd(&timer.as_raw_fd());
+        peers.poll.registry().register(source, DUE, Interest::READABLE).context("cannot wait for a timer")?;
+        Ok(Self { peers, timer, schedule: None, progress: None, awaited: false, hub_awaited: false })
     }
 
     /// Does what the commands say until nobody sends any.
     pub fn serve(&mut self, commands: &Receiver<Result<Command>>) -> Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            match self.peers.poll.poll(&mut events, self.patience()) {
+            if let Some(patience) = self.patience() {
+                self.timer.set(patience).context("cannot set a timer")?;
+            }
+            match self.peers.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 polled => polled.context("cannot wait for events")?,
             }
@@ -60,6 +71,7 @@ impl Service {
                             Err(TryRecvError::Disconnected) => return Ok(()),
                         }
                     },
+                    DUE => {}
                     Token(place) => self.peers.ready(place, event)?,
                 }
             }
@@ -71,9 +83,9 @@ impl Service {
 
     /// How long there may be nothing to do.
     fn patience(&self) -> Option<Duration> {
-        let due = self.schedule.as_ref().and_then(Schedule::at);
-        let again = self.peers.put_off.front().map(|(at, _)| *at);
         let now = Moment::now();
+        let due = self.schedule.as_ref().and_then(Schedule::at).map(|at| at.max(now.after(TOGETHER)));
+        let again = self.peers.put_off.front().map(|(at, _)| *at);
         [due, again, self.progress].into_iter().flatten().min().map(|at| at.since(now))
     }
 
