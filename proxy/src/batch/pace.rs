@@ -27,10 +27,16 @@ const MEMORY: Duration = Duration::from_millis(100);
 const CALL_COST: f64 = 20.0;
 
 /// How much calls are saved at the expense of latency. With this, 2,500 requests a second make batches of about ten.
-const WEIGHT: f64 = 2.35;
+const WEIGHT: f64 = 2.6;
 
 /// How much of the fixed cost of a call comes from the last call. The rest comes from those before.
-const LAST_CALL: f64 = 0.2;
+const LAST_CALL: f64 = 0.1;
+
+/// One call that takes long says little. It counts as so many average ones at most.
+const LONG_CALL: f64 = 2.0;
+
+/// Seconds that a call is believed to take before the first one. It may be far from right, as it is soon forgotten.
+const FIRST_CALL: f64 = 0.001;
 
 /// The rate of requests and the fixed cost of a call, of late.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { rate: 0.0, noted: Instant::now(), call: 0.0 }
+        Self { rate: 0.0, noted: Instant::now(), call: FIRST_CALL }
     }
 }
 
@@ -58,7 +64,7 @@ impl Pace {
     /// A batch of so many requests ended after this time.
     pub fn ended(&mut self, requests: usize, took: Duration) {
         let fixed = took.as_secs_f64() * CALL_COST / (CALL_COST + requests as f64);
-        self.call += LAST_CALL * (fixed - self.call);
+        self.call += LAST_CALL * (fixed.min(LONG_CALL * self.call) - self.call);
     }
 
     /// Requests a second.
