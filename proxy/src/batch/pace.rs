@@ -5,13 +5,14 @@
 //!
 //! - What is observed: how many requests arrive in a second, and the fixed cost of a call, which is what a call takes less
 //!   the part of its requests. Both are of late: the rate forgets within a few [`MEMORY`]s, the cost within a few calls.
-//! - What is decided: the time from one batch to the next, `fixed cost × requests that arrive in it × ` [`WEIGHT`].
-//! - At rest it is next to nothing: with 250 requests a second and half a millisecond it is 0.15 ms. It grows with the rate,
-//!   and so batches grow with the square of the rate: 1 at 500 requests a second, 10 at 2,500, until the longest interval.
+//! - What is decided: the time from one batch to the next, `fixed cost × requests that arrive in it × ` [`WEIGHT`], but at
+//!   most [`CALLS_APART`] fixed costs.
+//! - At rest that is next to nothing: with 250 requests a second and half a millisecond it is 0.1 ms. With 2,500 a second and
+//!   a millisecond it is 4 ms, so ten requests share a call. With 10,000 a second it is 11 ms, and a hundred share one.
 //! - It cannot swing: a longer interval makes larger batches and so longer calls, but hardly changes the fixed cost of a call.
 //!   It cannot starve: the interval has an upper bound, it is counted from the last batch, and a full batch waits for nothing.
-//! - When Postgres becomes slow tenfold, so does the fixed cost. The interval grows a hundredfold, to its upper bound, and
-//!   Postgres gets fewer calls.
+//! - When Postgres becomes slow tenfold, so does the fixed cost. The interval grows a hundredfold, up to [`CALLS_APART`] of
+//!   these slow calls, and Postgres gets fewer of them.
 //!
 //! Nothing is asked of Postgres or of other proxies. Where several proxies share one Postgres, each of them sees calls that
 //! take longer.
@@ -26,8 +27,11 @@ const MEMORY: Duration = Duration::from_millis(100);
 /// A call costs as much as so many requests, see `docs/performance.md`.
 const CALL_COST: f64 = 20.0;
 
-/// How much calls are saved at the expense of latency. With this, 2,500 requests a second make batches of about ten.
-const WEIGHT: f64 = 2.6;
+/// How much calls are saved at the expense of latency: 2,500 requests a second should make batches of about ten.
+const WEIGHT: f64 = 2.0;
+
+/// Under load, batches are so many fixed costs apart at most.
+const CALLS_APART: f64 = 11.0;
 
 /// How much of the fixed cost of a call comes from the last call. The rest comes from those before.
 const LAST_CALL: f64 = 0.1;
@@ -79,6 +83,6 @@ impl Pace {
 
     /// The time from the last batch to the next.
     pub fn interval(&self, now: Instant) -> Duration {
-        Duration::from_secs_f64(WEIGHT * self.rate(now) * self.call * self.call)
+        Duration::from_secs_f64(self.call * (WEIGHT * self.rate(now) * self.call).min(CALLS_APART))
     }
 }

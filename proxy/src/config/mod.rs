@@ -70,10 +70,9 @@ pub struct Config {
     #[arg(long, env = "TAILNET_BATCH_LIMIT", default_value_t = 500, value_name = "COUNT", value_parser = batch_limit())]
     pub batch_limit: u16,
 
-    /// The least time between two calls of one kind, such as 10ms. A full batch does not wait, and after a pause the first
-    /// request does not wait either, so this delays requests only under load. A longer time saves Postgres work and delays
-    /// each change by up to that time.
-    #[arg(long, env = "TAILNET_BATCH_INTERVAL", default_value = "10ms", value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// The longest time that the proxy may put between two calls of one kind, such as 100ms. It measures how long calls take
+    /// and how many requests arrive, and chooses a time: next to nothing at rest, more under load. A full batch never waits.
+    #[arg(long, env = "TAILNET_BATCH_INTERVAL", default_value = "100ms", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub batch_interval: Duration,
 
     /// The most agents in one write of when agents were connected.

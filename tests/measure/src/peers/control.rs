@@ -39,7 +39,7 @@ pub struct Hold {
     pub proxies: Vec<[SocketAddr; 2]>,
     /// An agent, and the client that opens a tunnel to it.
     pub pairs: Vec<[Credentials; 2]>,
-    /// The most websockets of one proxy that are being opened.
+    /// The most websockets to the proxies of one end that are being opened.
     pub in_flight: usize,
 }
 

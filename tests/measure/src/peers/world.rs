@@ -61,7 +61,7 @@ impl World {
         let addresses = proxies.iter().map(address).collect::<Result<Vec<_>>>()?;
         let (agents, clients) = addresses.split_at(addresses.len() / 2);
         let ends: Vec<_> = agents.iter().zip(clients).map(|(agents, clients)| [*agents, *clients]).collect();
-        let fleet = Fleet::start(&ends, &pairs, IN_FLIGHT).await?;
+        let fleet = Fleet::start(&ends, &pairs, ends.len() * IN_FLIGHT).await?;
         let processes = Processes {
             postgres: Server::of(&meter.sql).await?,
             proxies: proxies.iter().map(Proxy::pid).collect::<Result<_>>()?,
