@@ -6,9 +6,10 @@
 //! - What is observed: how many requests arrive in a second, and the fixed cost of a call, which is what a call takes less
 //!   the part of its requests. Both are of late: the rate forgets within a few [`MEMORY`]s, the cost within a few calls.
 //! - What is decided: the time from one batch to the next, `fixed cost × requests that arrive in it × ` [`WEIGHT`], but at
-//!   most [`CALLS_APART`] fixed costs.
-//! - At rest that is next to nothing: with 250 requests a second and half a millisecond it is 0.1 ms. With 2,500 a second and
-//!   a millisecond it is 4 ms, so ten requests share a call. With 10,000 a second it is 11 ms, and a hundred share one.
+//!   most [`CALLS_APART`] fixed costs. A fixed cost counts as [`LEAST_CALL`] at least.
+//! - At rest that is next to nothing: with 250 requests a second it is 0.4 ms, so most find no batch that was taken so shortly
+//!   before. With 2,500 a second it is 4 ms, so ten requests share a call. With 10,000 a second it is 10 ms, and a hundred
+//!   share one.
 //! - It cannot swing: a longer interval makes larger batches and so longer calls, but hardly changes the fixed cost of a call.
 //!   It cannot starve: the interval has an upper bound, it is counted from the last batch, and a full batch waits for nothing.
 //! - When Postgres becomes slow tenfold, so does the fixed cost. The interval grows a hundredfold, up to [`CALLS_APART`] of
@@ -27,8 +28,8 @@ const MEMORY: Duration = Duration::from_millis(100);
 /// A call costs as much as so many requests, see `docs/performance.md`.
 const CALL_COST: f64 = 20.0;
 
-/// How much calls are saved at the expense of latency: 2,500 requests a second should make batches of about ten.
-const WEIGHT: f64 = 2.0;
+/// How much calls are saved at the expense of latency: 2,500 requests a second should make batches of ten to eleven.
+const WEIGHT: f64 = 2.1;
 
 /// Under load, batches are so many fixed costs apart at most.
 const CALLS_APART: f64 = 11.0;
@@ -41,6 +42,10 @@ const LONG_CALL: f64 = 2.0;
 
 /// Seconds that a call is believed to take before the first one. It may be far from right, as it is soon forgotten.
 const FIRST_CALL: f64 = 0.001;
+
+/// Seconds that the fixed cost of a call is at least. The proxy sees how long a call takes, and Postgres works on after it has
+/// answered; where calls seem cheap, batches would be small, and Postgres would pay for it.
+const LEAST_CALL: f64 = 0.0009;
 
 /// The rate of requests and the fixed cost of a call, of late.
 #[derive(Debug)]
@@ -83,6 +88,7 @@ impl Pace {
 
     /// The time from the last batch to the next.
     pub fn interval(&self, now: Instant) -> Duration {
-        Duration::from_secs_f64(self.call * (WEIGHT * self.rate(now) * self.call).min(CALLS_APART))
+        let call = self.call.max(LEAST_CALL);
+        Duration::from_secs_f64(call * (WEIGHT * self.rate(now) * call).min(CALLS_APART))
     }
 }

@@ -38,7 +38,7 @@ impl Flight {
         worker: usize,
         limit: usize,
     ) -> Option<Self> {
-        let batching = Batching { limit, linger: Duration::ZERO, pace: Duration::ZERO };
+        let batching = Batching { limit, linger: Duration::ZERO, least: Duration::ZERO, most: Duration::ZERO };
         let work = match worker {
             0 => {
                 let batch = switchboard.binder.take(batching).now_or_never()?;
