@@ -6,10 +6,11 @@
 //! - What is observed: how many requests arrive in a second, and the fixed cost of a call, which is what a call takes less
 //!   the part of its requests. Both are of late: the rate forgets within a few [`MEMORY`]s, the cost within a few calls.
 //! - What is decided: the time from one batch to the next, `fixed cost × requests that arrive in it × ` [`WEIGHT`], but at
-//!   most [`CALLS_APART`] fixed costs. A fixed cost counts as [`LEAST_CALL`] at least.
+//!   most [`CALLS_APART`] fixed costs. All fixed costs up to [`USUAL_CALL`] count as the same, so the pace does not follow
+//!   their drift.
 //! - At rest that is next to nothing: with 250 requests a second it is 0.4 ms, so most find no batch that was taken so shortly
-//!   before. With 2,500 a second it is 4 ms, so ten requests share a call. With 10,000 a second it is 10 ms, and a hundred
-//!   share one.
+//!   before. With 2,500 a second it is 4 ms, so ten requests share a call. With 10,000 a second it is 13 ms, and more than a
+//!   hundred share one.
 //! - It cannot swing: a longer interval makes larger batches and so longer calls, but hardly changes the fixed cost of a call.
 //!   It cannot starve: the interval has an upper bound, it is counted from the last batch, and a full batch waits for nothing.
 //! - When Postgres becomes slow tenfold, so does the fixed cost. The interval grows a hundredfold, up to [`CALLS_APART`] of
@@ -29,10 +30,10 @@ const MEMORY: Duration = Duration::from_millis(100);
 const CALL_COST: f64 = 20.0;
 
 /// How much calls are saved at the expense of latency: 2,500 requests a second should make batches of ten to eleven.
-const WEIGHT: f64 = 2.1;
+const WEIGHT: f64 = 2.0;
 
 /// Under load, batches are so many fixed costs apart at most.
-const CALLS_APART: f64 = 11.0;
+const CALLS_APART: f64 = 14.0;
 
 /// How much of the fixed cost of a call comes from the last call. The rest comes from those before.
 const LAST_CALL: f64 = 0.1;
@@ -43,9 +44,12 @@ const LONG_CALL: f64 = 2.0;
 /// Seconds that a call is believed to take before the first one. It may be far from right, as it is soon forgotten.
 const FIRST_CALL: f64 = 0.001;
 
-/// Seconds that the fixed cost of a call is at least. The proxy sees how long a call takes, and Postgres works on after it has
-/// answered; where calls seem cheap, batches would be small, and Postgres would pay for it.
-const LEAST_CALL: f64 = 0.0009;
+/// A fixed cost up to this is usual, in seconds. On one machine it is 0.8 ms in one run and 1.0 ms in the next; as it counts
+/// twice, batches would be half as far apart again.
+const USUAL_CALL: f64 = 0.00115;
+
+/// What the usual fixed cost counts as, in seconds. What is above [`USUAL_CALL`] is added.
+const USUAL_COUNTS: f64 = 0.0009;
 
 /// The rate of requests and the fixed cost of a call, of late.
 #[derive(Debug)]
@@ -88,7 +92,7 @@ impl Pace {
 
     /// The time from the last batch to the next.
     pub fn interval(&self, now: Instant) -> Duration {
-        let call = self.call.max(LEAST_CALL);
+        let call = USUAL_COUNTS + (self.call - USUAL_CALL).max(0.0);
         Duration::from_secs_f64(call * (WEIGHT * self.rate(now) * call).min(CALLS_APART))
     }
 }
