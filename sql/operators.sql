@@ -1,5 +1,5 @@
--- The functions of operators. Two more, revoke_peer and revoke_tunnel, are written in Rust, because they change the state of
--- connected peers: they lock the network and notify.
+-- The functions of operators. Two more, revoke_peer and revoke_tunnel, are written in Rust, because they take the lock of the
+-- network.
 
 CREATE FUNCTION tailnet.create_network(name text) RETURNS uuid
 LANGUAGE plpgsql AS $$

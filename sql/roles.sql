@@ -37,7 +37,8 @@ GRANT EXECUTE ON FUNCTION
     tailnet.open_tunnels(uuid, uuid[], bigint[], uuid[]),
     tailnet.close_tunnels(uuid, uuid[], bigint[], uuid[]),
     tailnet.ready_for_handshake(uuid, uuid[], bigint[], uuid[]),
-    tailnet.view_peers(uuid, uuid[], bigint[], uuid[])
+    tailnet.view_peers(uuid, uuid[], bigint[], uuid[]),
+    tailnet.reap(uuid)
 TO tailnet_proxy;
 GRANT EXECUTE ON FUNCTION
     tailnet.update_agent_connections(uuid[], timestamptz[], timestamptz[], timestamptz[], uuid[]),

@@ -26,7 +26,11 @@
 //!   - [`peers::handshake`]: a peer is ready for a handshake
 //!   - [`peers::session_start`]: sessions are attached and restored
 //!   - [`peers::session_end`]: sessions are lost and disconnected
-//!   - [`peers::revocation`]: an operator takes away access
+//! - [`withdrawals`], what operators take away
+//!   - [`withdrawals::pending`]: what is to end
+//!   - [`withdrawals::ended_peers`]: peers that may not connect any more; [`withdrawals::forbidden_tunnels`]: tunnels that
+//!     nothing allows any more
+//!   - [`withdrawals::reap`]: a proxy ends what is pending; [`withdrawals::revocation`]: an operator takes away access
 //! - [`coordinators`], running proxies
 //!   - [`coordinators::end`]: a coordinator dies or closes; [`coordinators::expiry`]: which ones died
 //!   - [`coordinators::lost_peers`]: peers that stay lost are removed
@@ -50,6 +54,7 @@ mod order;
 mod peers;
 mod pg;
 mod settings;
+mod withdrawals;
 
 pgrx::pg_module_magic!();
 
@@ -61,6 +66,7 @@ extern "C-unwind" fn _PG_init() {
 extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
 extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
+extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["durable"]);
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["durable"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
@@ -73,7 +79,7 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemera
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agent_connections", "connection_logs", "views"]
+    requires = ["agent_connections", "connection_logs", "pending", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",
@@ -92,6 +98,7 @@ extension_sql_file!(
         close_tunnels,
         ready_for_handshake,
         view_peers,
+        reap,
         revoke_peer,
         revoke_tunnel,
         upsert_connection_logs

@@ -57,7 +57,7 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 
 /// Every function of the extension, with a batch of 500 if it takes one, and the result: a call without an effect would
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
-const CALLS: [(&str, &str, &str); 25] = [
+const CALLS: [(&str, &str, &str); 26] = [
     ("authenticate", "$hashes", "500 rows"),
     ("attach_peers", "$registration, $clients, $sessions", "500"),
     ("attach_peers", "$registration, $agents, $sessions", "500"),
@@ -79,6 +79,7 @@ const CALLS: [(&str, &str, &str); 25] = [
     ("revoke_tunnel", "c($from + 550), a($from + 551)", "t"),
     ("rotate_token", "c($from + 550)", "1 row"),
     ("revoke_peer", "c($from + 550)", "t"),
+    ("reap", "$registration", "3"),
     // One expires the silent coordinator, the next removes the lost peers.
     ("heartbeat_coordinator", "$registration, true", "1"),
     ("heartbeat_coordinator", "$registration, true", "0"),

@@ -15,7 +15,7 @@ tests_on! {
 }
 
 /// All that a proxy calls.
-const PROXY_FUNCTIONS: [&str; 16] = [
+const PROXY_FUNCTIONS: [&str; 17] = [
     "attach_peers",
     "authenticate",
     "bind_peers",
@@ -27,6 +27,7 @@ const PROXY_FUNCTIONS: [&str; 16] = [
     "lose_peers",
     "open_tunnels",
     "ready_for_handshake",
+    "reap",
     "register_coordinator",
     "restore_peers",
     "update_agent_connections",

@@ -19,7 +19,9 @@ on_one_proxy_and_on_two! {
 }
 
 tests_on! {
-    on_two_proxies: Setup::of(2) => b21_late_frames_through_a_stalled_proxy;
+    on_two_proxies: Setup::of(2) =>
+        b21_late_frames_through_a_stalled_proxy,
+        b22_revocation_is_reaped_by_another_proxy;
 }
 
 async fn b20_newer_session_supersedes_the_older(stack: &Stack) -> Result<()> {
@@ -94,6 +96,18 @@ async fn b22_revoked_identity(stack: &Stack) -> Result<()> {
         stack.assert_nothing_else(&[&partner]).await?;
     }
     Ok(())
+}
+
+/// The proxy that holds the session does nothing for a while.
+async fn b22_revocation_is_reaped_by_another_proxy(stack: &Stack) -> Result<()> {
+    let Pair { client, agent } = stack.pair().await?;
+    stack.right().stall().await?;
+    stack.operator.revoke_peer(agent.id()).await?;
+    client.expect_disconnected(agent.id()).await;
+    stack.operator.until("nothing is pending", "SELECT NOT EXISTS (SELECT FROM tailnet.pending)", &[]).await?;
+    stack.right().go_on().await?;
+    assert_eq!(agent.expect_close(4003).await, "revoked");
+    stack.assert_nothing_else(&[&client]).await
 }
 
 /// The registration and the number by which a proxy names the live session of a peer.

@@ -36,7 +36,7 @@ CREATE PROCEDURE start() LANGUAGE sql AS $$
     FROM unnest('{x,y,z}'::text[]) name;
 $$;
 CREATE PROCEDURE stop() LANGUAGE sql AS $$
-    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.coordinators,
+    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.pending, tailnet_private.coordinators,
         tailnet_private.restoration, tailnet_private.peers, tailnet_private.tunnels, tailnet_private.agent_connections, tailnet_private.connection_logs;
 $$;
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    pg::{notify::Channel, statement::rows, uuids::uuid_array},
+    pg::{notify::Channel, statement::rows, transaction::commit_without_flush, uuids::uuid_array},
 };
 
 /// For each of these peers, the coordinators that hold a connected peer with a tunnel to or from it; NULL for partners that
@@ -73,11 +73,14 @@ impl Fanout {
         self.events.entry(coordinator).or_default().push(text);
     }
 
-    /// Queues all events; Postgres delivers them at commit. Coordinators that no longer exist are left out.
+    /// Queues all events; Postgres delivers them at commit, which does not wait for the disk. Coordinators that no longer exist
+    /// are left out.
     pub fn send(self) -> Result<(), Error> {
         if self.events.is_empty() {
             return Ok(());
         }
+        // Statements that only read logged tables may write WAL too, when they tidy up a page.
+        commit_without_flush();
         let coordinators = uuid_array(self.events.keys().copied());
         for (coordinator, registration) in
             rows(REGISTRATIONS, &[coordinators.into()], |row| Ok((row.id(1)?, row.id(2)?)))?

@@ -1,5 +1,5 @@
-//! The advisory locks: networks, coordinators and registrations. A transaction takes them in the order coordinator,
-//! registration, networks, and holds them until it ends.
+//! The advisory locks: networks, coordinators, registrations, and the one of reaping. A transaction takes them in the order
+//! coordinator, registration, networks, and holds them until it ends.
 
 use std::collections::BTreeSet;
 
@@ -23,10 +23,11 @@ const LOCK_TIMEOUT_MS: i32 = 5_000;
 /// How long a caller may hold the locks without running a statement.
 const IDLE_TIMEOUT_MS: i32 = 5_000;
 
-// The first keys of the kinds of locks: "tnnw", "tnco" and "tnre" in ASCII.
+// The first keys of the kinds of locks: "tnnw", "tnco", "tnre" and "tnrp" in ASCII.
 const NETWORK_CLASS: i32 = 0x746e_6e77;
 const COORDINATOR_CLASS: i32 = 0x746e_636f;
 const REGISTRATION_CLASS: i32 = 0x746e_7265;
+const REAPER_CLASS: i32 = 0x746e_7270;
 
 /// Checks that this transaction may take locks, and bounds how long it waits for them and holds them.
 pub fn prepare() -> Result<(), Error> {
@@ -66,6 +67,11 @@ pub fn try_lock_registration(registration: Uuid) -> bool {
 /// Held by each call of a registration.
 pub fn share_registration(registration: Uuid) {
     advisory::lock_shared(REGISTRATION_CLASS, key(registration));
+}
+
+/// Held by the one call that reaps what is pending. Nobody waits for it.
+pub fn try_lock_reaper() -> bool {
+    advisory::try_lock(REAPER_CLASS, 0)
 }
 
 /// The second key of the lock of a uuid.

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     order::turn::Turn,
     peers::batch::session_parameters,
-    pg::{statement::run, transaction::set_local},
+    pg::{statement::run, transaction::commit_without_flush},
 };
 
 /// A crash empties the table of peers. Afterwards a proxy may try to restore a session, because it does not know yet that
@@ -30,8 +30,7 @@ pub fn newest(mut batch: Vec<SessionId>) -> Vec<SessionId> {
 pub fn remember(turn: &Turn, newest: &[SessionId]) -> Result<(), Error> {
     let [_, ids, numbers] = session_parameters(turn, newest);
     if run(REMEMBER, &[ids, numbers])? > 0 {
-        // The commit must not wait for a disk or a standby while it holds the locks of networks.
-        set_local(c"synchronous_commit", c"off");
+        commit_without_flush();
     }
     Ok(())
 }

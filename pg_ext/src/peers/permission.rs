@@ -11,21 +11,33 @@ use crate::{
     pg::statement::rows,
 };
 
-/// The requests of current sessions, and whether each is allowed. A peer of another network is treated like one that does
-/// not exist, so that nobody learns of it.
-const JUDGE: &str = "
-    SELECT q.ord,
-           d.id IS NOT NULL AND q.src <> q.dst AND (
-               s.role = 'hub'
-               OR s.role = 'client' AND d.role = 'agent' AND (
-                   n.clients_reach_all_agents
-                   OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = s.id AND g.agent_id = d.id)))
+/// Whether a tunnel is allowed, as an expression over the identities of its ends (`s` and `d`) and their network (`n`). A
+/// peer of another network is treated like one that does not exist, so that nobody learns of it.
+macro_rules! tunnel_rule {
+    () => {
+        "(
+        s.revoked_at IS NULL AND d.revoked_at IS NULL AND d.network_id = s.network_id AND d.id <> s.id
+        AND (s.role = 'hub'
+             OR s.role = 'client' AND d.role = 'agent' AND (
+                 n.clients_reach_all_agents
+                 OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = s.id AND g.agent_id = d.id))))"
+    };
+}
+pub(crate) use tunnel_rule;
+
+/// The requests of current sessions, and whether each is allowed.
+const JUDGE: &str = concat!(
+    "
+    SELECT q.ord, d.id IS NOT NULL AND ",
+    tunnel_rule!(),
+    "
     FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
     JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
     JOIN tailnet_private.identities s ON s.id = q.src
     JOIN tailnet_private.networks n ON n.id = s.network_id
-    LEFT JOIN tailnet_private.identities d ON d.id = q.dst AND d.network_id = s.network_id AND d.revoked_at IS NULL
-    ORDER BY q.ord";
+    LEFT JOIN tailnet_private.identities d ON d.id = q.dst
+    ORDER BY q.ord"
+);
 
 /// What current sessions ask. Requests of other sessions are in neither list.
 #[derive(Default)]

@@ -35,8 +35,14 @@ fn bound(name: &CStr, current_ms: i32, bound_ms: i32) {
     set_local(name, &value);
 }
 
+/// Makes the commit of this transaction wait for no disk and no standby. The calls of proxies do that, because they hold locks
+/// for which others wait until the commit is done: those of networks, and from a NOTIFY on one that all of the cluster shares.
+pub fn commit_without_flush() {
+    set_local(c"synchronous_commit", c"off");
+}
+
 /// Sets a setting until the end of the transaction.
-pub fn set_local(name: &CStr, value: &CStr) {
+fn set_local(name: &CStr, value: &CStr) {
     // SAFETY: both strings live until the call returns, which copies them.
     unsafe {
         pg_sys::set_config_option(

@@ -69,6 +69,8 @@ pub struct Metrics {
     pub queue: Fraction,
     /// Other coordinators that this one expired.
     pub expired: Count,
+    /// What this one ended of what operators had taken away.
+    pub reaped: Count,
     /// Sessions that were sent to other proxies.
     pub shed: Count,
     /// Registrations, each with a restore of all sessions.
@@ -102,6 +104,7 @@ impl Default for Metrics {
             events: Count::default(),
             queue: Gauge::default(),
             expired: Count::default(),
+            reaped: Count::default(),
             shed: Count::default(),
             resyncs: Count::default(),
             log_rows: Count::default(),
@@ -174,6 +177,8 @@ impl Metrics {
                      nothing can be committed";
         registry.register("notification_queue_usage", queue, self.queue.clone());
         registry.register("coordinators_expired", "Other proxies that this one found silent", self.expired.clone());
+        let reaped = "What this proxy ended of what operators had taken away: peers and tunnels";
+        registry.register("withdrawals_reaped", reaped, self.reaped.clone());
         registry.register("sessions_shed", "Sessions sent to other proxies (close 1013)", self.shed.clone());
         registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
         registry.register("connection_log_rows", "Rows of connection logs written", self.log_rows.clone());

@@ -4,7 +4,7 @@
 //! - [`store`]: the SQL functions of the extension, named nowhere else; [`store_error`]: why a call failed; `connection`: the
 //!   connection and its prepared statements
 //! - `registration`: registers, sends the heartbeat, folds the log, and starts again after any doubt
-//! - [`listener`]: the LISTEN connection
+//! - [`listener`]: the LISTEN connection; `reaper`: ends what operators have taken away
 //! - `worker`: the loop that takes batches and calls Postgres; `workers`: what each kind of worker does with a batch
 //! - `shedder`: sends peers to other proxies when Postgres stays away
 //! - `backoff`: how long to wait before the next attempt
@@ -14,6 +14,7 @@ pub(crate) mod backoff;
 pub(crate) mod connection;
 pub mod database;
 pub mod listener;
+pub(crate) mod reaper;
 pub(crate) mod registration;
 pub(crate) mod shedder;
 pub mod store;

@@ -27,6 +27,7 @@ use crate::{
         backoff::Backoff,
         database::Database,
         listener::{Listener, Probe},
+        reaper,
         store::{Answer, Store},
         store_error::StoreError,
     },
@@ -131,6 +132,7 @@ impl Coordinator {
         let heartbeats = AtomicU64::default();
         let mut sending = pin!(self.send_heartbeats(store, registration, &heartbeats));
         let mut probing = pin!(self.probe(&listener.probe, &heartbeats, answered));
+        let mut reaping = pin!(reaper::reap(&self.database, registration, &self.switchboard.metrics));
         loop {
             tokio::select! {
                 payload = listener.payloads.recv() => {
@@ -144,6 +146,7 @@ impl Coordinator {
                 }
                 doubt = &mut sending => return Err(doubt),
                 doubt = &mut probing => return Err(doubt),
+                never = &mut reaping => match never {},
                 _ = current.wait_for(|current| *current != Some(registration)) => return Err(Doubt::Call),
                 () = stop.cancelled() => return Ok(()),
             }

@@ -76,6 +76,15 @@ impl Store {
         Ok(Answer { expired: u64::try_from(expired).unwrap_or_default(), queue: column(&row, function, 1)? })
     }
 
+    /// Ends what operators have taken away, and returns how much. There is more until it returns 0.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn reap(&mut self, registration: Uuid) -> Result<u64, StoreError> {
+        let reaped: i32 = self.connection.get("reap", "SELECT tailnet.reap($1)", &[&registration]).await?;
+        Ok(u64::try_from(reaped).unwrap_or_default())
+    }
+
     /// Listens to the log of a registration on a connection.
     ///
     /// # Errors

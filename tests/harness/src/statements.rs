@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{deadline::until, proxy::Proxy, stack::Stack};
 
-/// How often each proxy has called each statement. Heartbeats are left out, because they never stop.
+/// How often each proxy has called each statement. Heartbeats and reaping are left out, because they never stop.
 #[derive(Debug, Default)]
 pub struct Statements(BTreeMap<(String, String), i64>);
 
@@ -17,6 +17,7 @@ const COUNT: &str = "
     JOIN pg_roles r ON r.oid = s.userid
     JOIN pg_database d ON d.oid = s.dbid
     WHERE d.datname = current_database() AND s.query NOT LIKE '%heartbeat_coordinator%'
+      AND s.query NOT LIKE '%tailnet.reap(%'
     GROUP BY 1, 2";
 
 impl Statements {

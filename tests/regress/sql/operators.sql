@@ -36,15 +36,23 @@ SELECT tailnet.revoke_tunnel(:c2, :a2), tailnet.revoke_tunnel(:c2, :a2) AS again
 SELECT tailnet.revoke_tunnel(:c2, :nobody);
 SELECT tailnet.revoke_tunnel(:c2, NULL);
 
--- When a grant is taken back, its tunnel is closed and both ends are told; but not in a network where clients need no grants.
+-- When a grant is taken back, nobody is told and no tunnel opens by it any more. When it is reaped, its tunnel is closed and both
+-- ends are told; but not in a network where clients need no grants.
 SELECT tailnet.attach_peers(:'x', ARRAY[:c1], '{1}'), tailnet.attach_peers(:'y', ARRAY[:a1], '{2}') \g /dev/null
 SELECT tailnet.open_tunnels(:'x', ARRAY[:c1], '{1}', ARRAY[:a1]);
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 SELECT tailnet.revoke_tunnel(:c1, :a1);
 SELECT pg_temp.told('x') AS x, pg_temp.told('y') AS y;
+SELECT kind, peer_id, dst_id FROM tailnet.pending;
+SELECT tailnet.open_tunnels(:'x', ARRAY[:c1], '{1}', ARRAY[:a1]);
+SELECT pg_temp.told('x') AS x;
+SELECT tailnet.reap(:'y'), tailnet.reap(:'x') AS again;
+SELECT pg_temp.told('x') AS x, pg_temp.told('y') AS y;
 SELECT count(*) FROM tailnet.tunnels;
+SELECT count(*) FROM tailnet.pending;
 UPDATE tailnet_private.networks SET clients_reach_all_agents = true WHERE name = 'n1';
 SELECT tailnet.grant_tunnel(:c1, :a1), tailnet.open_tunnels(:'x', ARRAY[:c1], '{1}', ARRAY[:a1]), tailnet.revoke_tunnel(:c1, :a1);
+SELECT tailnet.reap(:'x');
 SELECT src_name, dst_name FROM tailnet.tunnels;
 
 -- Tokens
@@ -54,9 +62,12 @@ SELECT ordinal, session FROM tailnet.authenticate(ARRAY[sha256(:'token'), sha256
 SELECT tailnet.rotate_token(:nobody);
 SELECT tailnet.rotate_token(NULL);
 
--- Revocation: the token is refused, the live session ends, and partners see the peer disconnected.
+-- Revocation: the token is refused, and nobody is told. When it is reaped, the live session ends, and partners see the peer
+-- disconnected.
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 SELECT tailnet.revoke_peer(:a1), tailnet.revoke_peer(:a1) AS again;
+SELECT pg_temp.told('x') AS x, pg_temp.told('y') AS y;
+SELECT tailnet.reap(:'x'), tailnet.reap(:'x') AS again;
 SELECT pg_temp.told('x') AS x;
 SELECT pg_temp.told('y') AS y;
 SELECT count(*) FROM tailnet.tunnels;
@@ -69,3 +80,7 @@ SELECT tailnet.revoke_peer('00000000-0000-4000-8000-000000000011');
 SELECT * FROM tailnet.authenticate(ARRAY[sha256(:'rotated')]);
 SELECT tailnet.revoke_peer(:nobody);
 SELECT tailnet.revoke_peer(NULL);
+
+-- A proxy whose registration is not current reaps nothing.
+SELECT tailnet.reap(gen_random_uuid());
+SELECT tailnet.reap(NULL);

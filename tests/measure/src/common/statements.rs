@@ -30,7 +30,7 @@ const COUNT: &str = "
     GROUP BY 1, 2";
 
 /// What the periodic ones call.
-const BEATS: [&str; 2] = ["heartbeat_coordinator", "update_agent_connections"];
+const BEATS: [&str; 3] = ["heartbeat_coordinator", "tailnet.reap", "update_agent_connections"];
 
 impl Statements {
     /// Counts now.
