@@ -11,6 +11,7 @@ CREATE UNLOGGED TABLE tailnet_private.coordinators (
     on_time_since timestamptz NOT NULL,
     restored boolean NOT NULL DEFAULT false,
     settled boolean NOT NULL DEFAULT false,
+    protocol integer NOT NULL,
     listener_pid integer,
     listener_started_at timestamptz
 );
@@ -23,6 +24,7 @@ COMMENT ON COLUMN tailnet_private.coordinators.heartbeat_at IS 'When it last sen
 COMMENT ON COLUMN tailnet_private.coordinators.on_time_since IS 'Since when all its heartbeats were on time. Only a coordinator whose heartbeats were on time may expire others';
 COMMENT ON COLUMN tailnet_private.coordinators.restored IS 'Whether it has restored all sessions that it held when it registered';
 COMMENT ON COLUMN tailnet_private.coordinators.settled IS 'Whether it was told that a peer missing from these tables is absent; see tailnet_private.restoration';
+COMMENT ON COLUMN tailnet_private.coordinators.protocol IS 'The version of the protocol between proxy and extension that the proxy speaks';
 COMMENT ON COLUMN tailnet_private.coordinators.listener_pid IS 'The backend of its LISTEN connection, as in pg_stat_activity; NULL until it listens. It is ended together with the registration, because a stuck backend would keep Postgres from emptying its queue of notifications';
 COMMENT ON COLUMN tailnet_private.coordinators.listener_started_at IS 'When that backend started. It tells backends apart, because the system reuses process ids';
 

@@ -1,14 +1,14 @@
 -- What the functions do that are written in Rust. docs/protocol.md says more.
 
-COMMENT ON FUNCTION tailnet.register_coordinator(uuid, text) IS 'Registers a proxy and returns its registration, which is a secret. The log begins when the proxy listens';
+COMMENT ON FUNCTION tailnet.register_coordinator(uuid, text, integer) IS 'Registers a proxy that speaks this version of the protocol, and returns its registration, which is a secret. The log begins when the proxy listens';
 COMMENT ON FUNCTION tailnet.listen_coordinator(uuid) IS 'Listens to the log of a registration on this connection. The channel is tailnet_ and the 32 hex digits of the registration';
 COMMENT ON FUNCTION tailnet.heartbeat_coordinator(uuid, boolean) IS 'Heartbeat of a proxy: it lives, and has restored all its sessions or not. Expires coordinators that sent no heartbeat for too long, and returns their number. If there is none, removes peers that were lost for longer than tailnet.lost_peer_retention';
 COMMENT ON FUNCTION tailnet.close_coordinator(uuid) IS 'Marks all peers of a proxy lost, deletes its registration, and returns the number of peers';
-COMMENT ON FUNCTION tailnet.attach_peers(uuid, uuid[], bigint[]) IS 'Opens sessions. The view of each follows in the log';
-COMMENT ON FUNCTION tailnet.restore_peers(uuid, uuid[], bigint[], text[], uuid[], uuid[]) IS 'Restores sessions that a proxy holds, with their nodes and the tunnels that they opened';
+COMMENT ON FUNCTION tailnet.attach_peers(uuid, uuid[], bigint[], text[]) IS 'Opens sessions. The view of each follows in the log';
+COMMENT ON FUNCTION tailnet.restore_peers(uuid, uuid[], bigint[], text[], text[], uuid[], uuid[]) IS 'Restores sessions that a proxy holds, with their nodes and the tunnels that they opened';
 COMMENT ON FUNCTION tailnet.bind_peers(uuid, uuid[], bigint[], text[]) IS 'Announces the nodes of sessions';
 COMMENT ON FUNCTION tailnet.lose_peers(uuid, uuid[], bigint[]) IS 'Ends sessions without a goodbye: partners see LOST, tunnels stay';
-COMMENT ON FUNCTION tailnet.disconnect_peers(uuid, uuid[], bigint[]) IS 'Ends sessions with a goodbye: their bindings and the tunnels that they opened are deleted';
+COMMENT ON FUNCTION tailnet.disconnect_peers(uuid, uuid[], bigint[], text[]) IS 'Ends sessions with a goodbye: their bindings and the tunnels that they opened are deleted';
 COMMENT ON FUNCTION tailnet.open_tunnels(uuid, uuid[], bigint[], uuid[]) IS 'Opens tunnels from sessions to peers';
 COMMENT ON FUNCTION tailnet.close_tunnels(uuid, uuid[], bigint[], uuid[]) IS 'Closes tunnels that sessions opened';
 COMMENT ON FUNCTION tailnet.ready_for_handshake(uuid, uuid[], bigint[], uuid[]) IS 'Tells tunnel partners that a peer is ready for a handshake';

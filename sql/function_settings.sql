@@ -24,8 +24,9 @@ BEGIN
     FOR f IN
         SELECT p.oid FROM pg_catalog.pg_proc p
         WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
-          -- This one runs for each row that is written. To apply settings would cost more than the function itself.
-          AND p.oid <> 'tailnet_private.connection_key(uuid, uuid, text)'::regprocedure
+          -- These run for each row. To apply settings would cost more than the functions themselves.
+          AND p.oid NOT IN ('tailnet_private.connection_key(uuid, uuid, text)'::regprocedure,
+                            'tailnet_private.prove_session(bytea, integer, uuid, uuid, bigint)'::regprocedure)
     LOOP
         PERFORM tailnet_private.pin_function(f);
     END LOOP;

@@ -19,7 +19,7 @@ FROM tailnet_private.grants;
 COMMENT ON VIEW tailnet.grants IS 'Which client may open a tunnel to which agent';
 
 CREATE VIEW tailnet.coordinators AS
-SELECT c.id AS coordinator_id, c.name, c.registered_at, c.heartbeat_at, c.restored, c.listener_pid,
+SELECT c.id AS coordinator_id, c.name, c.registered_at, c.heartbeat_at, c.restored, c.protocol, c.listener_pid,
        (SELECT pg_catalog.count(*) FROM tailnet_private.peers p WHERE p.coordinator_id = c.id) AS peers
 FROM tailnet_private.coordinators c;
 COMMENT ON VIEW tailnet.coordinators IS 'Running proxies, their last heartbeat, and how many peers are connected to each';

@@ -1,7 +1,10 @@
 //! The errors of SQL calls, with SQLSTATE and hint.
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
-use tailnet_wire::{Chain, ConnectionEventError};
+use tailnet_wire::{
+    Chain, ConnectionEventError,
+    limits::{OLDEST_PROTOCOL, PROTOCOL},
+};
 use uuid::Uuid;
 
 /// Why a call failed, with all its entries. If only one entry of a batch is wrong, the log says so, and the call succeeds.
@@ -19,6 +22,8 @@ pub enum Error {
     Isolation,
     #[error("registration of the coordinator is not current")]
     NotRegistered,
+    #[error("the proxy speaks version {0} of the protocol, expected {OLDEST_PROTOCOL} to {PROTOCOL}")]
+    Protocol(i32),
     #[error("there is no peer {0}")]
     UnknownPeer(Uuid),
     #[error("events are malformed")]
@@ -47,6 +52,7 @@ impl Error {
             Self::TooLong { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Isolation => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             Self::NotRegistered => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Protocol(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::UnknownPeer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::Spi(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Self::Corrupt(_) => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
@@ -64,6 +70,8 @@ impl Error {
                 "The coordinator was expired or has registered again: call tailnet.register_coordinator and restore \
                  its peers.",
             ),
+            Self::Protocol(found) if *found > PROTOCOL => Some("Install the new extension before the new proxies."),
+            Self::Protocol(_) => Some("Install the proxy of the same release as the extension."),
             _ => None,
         }
     }

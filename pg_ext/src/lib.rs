@@ -18,6 +18,9 @@
 //!   - [`order::registration`]: which coordinator calls; [`order::membership`]: network and role of a peer
 //!   - [`order::fanout`]: events, each for the coordinators that must hear of it
 //!   - [`order::turn`]: changes of a network happen one after the other
+//! - [`credentials`], what a caller must show
+//!   - [`credentials::proof`]: a session number counts only with its proof
+//!   - [`credentials::session_numbers`]: new numbers are above all that were given out
 //! - [`peers`], what peers do
 //!   - [`peers::batch`]: sessions and tunnel requests in arguments; [`peers::fencing`]: the newest session counts
 //!   - [`peers::binding`]: nodes; [`peers::view`]: what a session must know of its tunnel partners
@@ -49,6 +52,7 @@ use pgrx::prelude::*;
 
 mod connection_logs;
 mod coordinators;
+mod credentials;
 mod error;
 mod order;
 mod peers;
@@ -67,7 +71,8 @@ extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
 extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
 extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["durable"]);
-extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["durable"]);
+extension_sql_file!("../../sql/secrets.sql", name = "secrets", requires = ["durable"]);
+extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["secrets"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
 extension_sql_file!(
@@ -79,7 +84,7 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemera
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agent_connections", "connection_logs", "pending", "views"]
+    requires = ["agent_connections", "connection_logs", "pending", "secrets", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",

@@ -23,6 +23,7 @@ tests_on! {
         b53_the_listen_connection_is_cut,
         b53_every_connection_of_a_proxy_is_cut,
         b53_the_listen_connection_is_stuck,
+        b54_session_numbers_that_were_forgotten_are_not_given_again,
         b58_peers_that_stay_lost_are_removed;
     three_proxies: Setup::of(3) => b57_two_live_proxies_expire_the_third_once;
     relayed: Setup { relayed: true, options: &[("--shed-after", "1s")], ..Setup::of(2) } =>
@@ -120,6 +121,25 @@ async fn b53_every_connection_of_a_proxy_is_cut(stack: &Stack) -> Result<()> {
         client.expect_each_other(&agent).await;
     }
     stack.assert_nothing_else(&[&client, &agent]).await
+}
+
+/// A standby that was behind has become the primary, or a backup was restored: the sequence has forgotten numbers that live
+/// sessions have.
+async fn b54_session_numbers_that_were_forgotten_are_not_given_again(stack: &Stack) -> Result<()> {
+    let Pair { client, agent } = stack.pair().await?;
+    let forget = "ALTER SEQUENCE tailnet_private.sessions RESTART; UPDATE tailnet_private.identities SET session = 0";
+    stack.operator.sql.batch_execute(forget).await?;
+    let before = stack.right().metric("tailnet_resyncs_total").await?;
+    stack.operator.end_connections(stack.right().name(), "listener").await?;
+    let resynced = async || Ok(stack.right().metric("tailnet_resyncs_total").await? > before);
+    until("the log is listened to again", resynced).await?;
+    let restored = "SELECT bool_and(restored) FROM tailnet.coordinators";
+    stack.operator.until("all sessions are restored", restored, &[]).await?;
+
+    let identity = agent.identity().clone();
+    let newer = stack.left().reconnect(&identity, 2, &client).await?;
+    agent.expect_close(4001).await;
+    stack.assert_nothing_else(&[&client, &newer]).await
 }
 
 /// The LISTEN connection stands and carries nothing, while Postgres answers heartbeats.

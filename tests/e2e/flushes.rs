@@ -2,7 +2,7 @@
 //! waits for no disk. What operators call does, and notifies nobody.
 
 use anyhow::Result;
-use tailnet_harness::{Stack, process_tree, stack::Setup};
+use tailnet_harness::{Stack, operator::PROVE, process_tree, stack::Setup};
 use tokio_postgres::Client;
 
 tests_on! {
@@ -20,23 +20,25 @@ const PREPARE: &str = "
            tailnet.create_peer('home', 'agent', id => id(3)), tailnet.create_peer('home', 'client', id => id(4)),
            tailnet.grant_tunnel(id(1), id(3)), tailnet.grant_tunnel(id(2), id(3)),
            tailnet.create_peer('home', 'client', id => id(5)), tailnet.grant_tunnel(id(5), id(3)),
-           tailnet.register_coordinator(id(9), 'ours');
-    SELECT tailnet.attach_peers(other, ARRAY[id(5)], '{5}'),
+           tailnet.register_coordinator(id(9), 'ours', 1);
+    SELECT tailnet.attach_peers(other, ARRAY[id(5)], '{5}', ARRAY[prove(id(5), 5)]),
            tailnet.open_tunnels(other, ARRAY[id(5)], '{5}', ARRAY[id(3)])
-    FROM tailnet.register_coordinator(id(8), 'other') other;
+    FROM tailnet.register_coordinator(id(8), 'other', 1) other;
     UPDATE tailnet_private.coordinators SET on_time_since = now() - '1 h'::interval";
 
 /// The calls of proxies, in an order in which each of them notifies.
 const NOTIFY: [&str; 12] = [
-    "attach_peers(registration(), ARRAY[id(1), id(2), id(3)], '{1,2,3}')",
+    "attach_peers(registration(), ARRAY[id(1), id(2), id(3)], '{1,2,3}',
+                  ARRAY[prove(id(1), 1), prove(id(2), 2), prove(id(3), 3)])",
     "open_tunnels(registration(), ARRAY[id(1), id(2)], '{1,2}', ARRAY[id(3), id(3)])",
     "bind_peers(registration(), ARRAY[id(1), id(3)], '{1,3}', ARRAY['{\"key\":\"1\"}', '{\"key\":\"3\"}'])",
     "ready_for_handshake(registration(), ARRAY[id(3)], '{3}', ARRAY[id(1)])",
     "view_peers(registration(), ARRAY[id(1)], '{1}', '{NULL}')",
-    "disconnect_peers(registration(), ARRAY[id(2)], '{2}')",
+    "disconnect_peers(registration(), ARRAY[id(2)], '{2}', ARRAY[prove(id(2), 2)])",
     "lose_peers(registration(), ARRAY[id(3)], '{3}')",
     "close_tunnels(registration(), ARRAY[id(1)], '{1}', ARRAY[id(3)])",
-    "restore_peers(registration(), ARRAY[id(1), id(3)], '{1,3}', ARRAY['{\"key\":\"4\"}', '{\"key\":\"5\"}'],
+    "restore_peers(registration(), ARRAY[id(1), id(3)], '{1,3}', ARRAY[prove(id(1), 1), prove(id(3), 3)],
+                   ARRAY['{\"key\":\"4\"}', '{\"key\":\"5\"}'],
                    ARRAY[id(1)], ARRAY[id(3)])",
     "heartbeat_coordinator(registration(), true)",
     "reap(registration())",
@@ -59,6 +61,7 @@ const WRITERS: [&str; 4] = ["walwriter", "background writer", "checkpointer", "a
 
 async fn flushes_never_happen_under_the_lock_of_notify(stack: &Stack) -> Result<()> {
     let sql = &stack.operator.sql;
+    sql.batch_execute(PROVE).await?;
     sql.batch_execute(PREPARE).await?;
     let writers: Vec<u32> = sql
         .query("SELECT pid FROM pg_stat_activity WHERE backend_type = ANY ($1)", &[&WRITERS.as_slice()])

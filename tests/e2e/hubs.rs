@@ -17,8 +17,8 @@ const CONNECTED: usize = 50;
 const ELSEWHERE: &str = "
     WITH elsewhere AS (
         INSERT INTO tailnet_private.coordinators
-            (id, name, registration, registered_at, heartbeat_at, on_time_since, restored, settled)
-        SELECT gen_random_uuid(), 'elsewhere', gen_random_uuid(), now(), now() + '1 h'::interval, now(), true, true
+            (id, name, registration, registered_at, heartbeat_at, on_time_since, restored, settled, protocol)
+        SELECT gen_random_uuid(), 'elsewhere', gen_random_uuid(), now(), now() + '1 h'::interval, now(), true, true, 1
         RETURNING id)
     INSERT INTO tailnet_private.peers (id, network_id, role, coordinator_id, session, status, digest, node, updated_at)
     SELECT q.id, i.network_id, i.role, elsewhere.id, 0, 'ok', 0, q.node::json, now()

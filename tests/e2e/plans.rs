@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use tailnet_harness::{Stack, plan::Explainer, stack::Setup};
+use tailnet_harness::{Stack, operator::PROVE, plan::Explainer, stack::Setup};
 
 tests_on! {
     no_proxy: Setup::of(0) => plans_of_every_function_are_driven_by_index, plans_that_grow_are_noticed;
@@ -43,8 +43,8 @@ const FILL: &str = "
 /// Three coordinators: ours, one with all other peers, and one that sends no heartbeats and has the next 500 peers.
 const COORDINATORS: &str = "
     DELETE FROM tailnet_private.coordinators WHERE name = 'third';
-    INSERT INTO tailnet_private.coordinators (id, name, registration, registered_at, heartbeat_at, on_time_since)
-    SELECT md5(name)::uuid, name, md5('registration of ' || name)::uuid, now() - '1 h'::interval, beat, now() - '1 h'::interval
+    INSERT INTO tailnet_private.coordinators (id, name, registration, registered_at, heartbeat_at, on_time_since, protocol)
+    SELECT md5(name)::uuid, name, md5('registration of ' || name)::uuid, now() - '1 h'::interval, beat, now() - '1 h'::interval, 1
     FROM (VALUES ('ours', now()), ('other', now() + '1 h'::interval), ('silent', now() - '1 h'::interval)) k(name, beat)
     ON CONFLICT (id) DO NOTHING;
     UPDATE tailnet_private.peers SET coordinator_id = md5('silent')::uuid
@@ -59,8 +59,8 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
 const CALLS: [(&str, &str, &str); 26] = [
     ("authenticate", "$hashes", "500 rows"),
-    ("attach_peers", "$registration, $clients, $sessions", "500"),
-    ("attach_peers", "$registration, $agents, $sessions", "500"),
+    ("attach_peers", "$registration, $clients, $sessions, $proofs_of_clients", "500"),
+    ("attach_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
     ("bind_peers", "$registration, $clients, $sessions, $nodes", "500"),
     ("open_tunnels", "$registration, $clients, $sessions, $granted", "500"),
     ("ready_for_handshake", "$registration, $agents, $sessions, $callers", "500"),
@@ -69,8 +69,8 @@ const CALLS: [(&str, &str, &str); 26] = [
     ("tunnel_peer_bindings", "$clients", "1500 rows"),
     ("close_tunnels", "$registration, $clients, $sessions, $granted", "500"),
     ("lose_peers", "$registration, $clients, $sessions", "500"),
-    ("disconnect_peers", "$registration, $agents, $sessions", "500"),
-    ("restore_peers", "$registration, $clients, $sessions, $nodes, $clients, $granted", "500"),
+    ("disconnect_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
+    ("restore_peers", "$registration, $clients, $sessions, $proofs_of_clients, $nodes, $clients, $granted", "500"),
     ("update_agent_connections", "$agents, $times, $times, $times, $agents", "500 rows"),
     ("upsert_connection_logs", "$events", "500"),
     ("grant_tunnel", "c($from + 550), a($from + 570)", "t"),
@@ -84,17 +84,24 @@ const CALLS: [(&str, &str, &str); 26] = [
     ("heartbeat_coordinator", "$registration, true", "1"),
     ("heartbeat_coordinator", "$registration, true", "0"),
     ("close_coordinator", "$registration", "500"),
-    ("register_coordinator", "gen_random_uuid(), 'third'", "1 row"),
+    ("register_coordinator", "gen_random_uuid(), 'third', 1", "1 row"),
 ];
 
 /// These functions read no large table, or no peer waits for them.
-const EXEMPT: [&str; 5] =
-    ["create_network", "create_peer", "drop_connection_logs", "listen_coordinator", "set_agent_timeouts"];
+const EXEMPT: [&str; 6] = [
+    "create_network",
+    "create_peer",
+    "drop_connection_logs",
+    "listen_coordinator",
+    "rotate_secret",
+    "set_agent_timeouts",
+];
 
 async fn plans_of_every_function_are_driven_by_index(stack: &Stack) -> Result<()> {
     let sql = &stack.operator.sql;
     assert_eq!(functions(stack).await?, covered(), "a new function needs a call here, or a reason for none");
     sql.batch_execute(FUNCTIONS).await?;
+    sql.batch_execute(PROVE).await?;
     for table in LARGE {
         sql.batch_execute(&format!("ALTER TABLE tailnet_private.{table} SET (autovacuum_enabled = off)")).await?;
     }
@@ -192,6 +199,8 @@ fn expand(arguments: &str) -> String {
     let array = |element: &str| format!("ARRAY(SELECT {element} FROM generate_series($from, $from + 499) i)");
     arguments
         .replace("$registration", "md5('registration of ours')::uuid")
+        .replace("$proofs_of_clients", &array("prove(c(i), i + 1000000)"))
+        .replace("$proofs_of_agents", &array("prove(a(i), i + 1000000)"))
         .replace("$clients", &array("c(i)"))
         .replace("$agents", &array("a(i)"))
         .replace("$callers", &array("c(i - 1)"))

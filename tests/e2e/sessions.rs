@@ -3,6 +3,7 @@
 use anyhow::Result;
 use tailnet_harness::{
     Stack,
+    operator::PROVE,
     stack::{Pair, Setup},
 };
 use tailnet_tools::{
@@ -48,12 +49,19 @@ async fn b21_late_writes_of_an_old_session(stack: &Stack) -> Result<()> {
     let agent = stack.left().reconnect(&identity, 2, &client).await?;
     old.expect_close(4001).await;
 
+    stack.operator.sql.batch_execute(PROVE).await?;
     let (peers, sessions, nodes) = (vec![identity.id], vec![session], vec![identity.node(99).to_string()]);
     let calls: [(&str, &[&(dyn ToSql + Sync)]); 5] = [
-        ("SELECT tailnet.attach_peers($1, $2, $3)", &[&registration, &peers, &sessions]),
+        (
+            "SELECT tailnet.attach_peers($1, $2, $3, ARRAY[prove(($2::uuid[])[1], ($3::bigint[])[1])])",
+            &[&registration, &peers, &sessions],
+        ),
         ("SELECT tailnet.bind_peers($1, $2, $3, $4)", &[&registration, &peers, &sessions, &nodes]),
         ("SELECT tailnet.lose_peers($1, $2, $3)", &[&registration, &peers, &sessions]),
-        ("SELECT tailnet.disconnect_peers($1, $2, $3)", &[&registration, &peers, &sessions]),
+        (
+            "SELECT tailnet.disconnect_peers($1, $2, $3, ARRAY[prove(($2::uuid[])[1], ($3::bigint[])[1])])",
+            &[&registration, &peers, &sessions],
+        ),
         ("SELECT tailnet.ready_for_handshake($1, $2, $3, $4)", &[&registration, &peers, &sessions, &vec![client.id()]]),
     ];
     for (sql, arguments) in calls {

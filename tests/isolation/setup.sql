@@ -26,13 +26,26 @@ CREATE FUNCTION reg(coordinator text) RETURNS uuid LANGUAGE sql IMMUTABLE
 CREATE FUNCTION hear(coordinator text) RETURNS void LANGUAGE plpgsql
     AS $$ BEGIN EXECUTE 'LISTEN tailnet_' || replace(reg(coordinator)::text, '-', ''); END $$;
 
+-- The proofs that the extension would give with these session numbers, and calls with them.
+CREATE FUNCTION proofs(peers uuid[], sessions bigint[]) RETURNS text[] LANGUAGE sql AS $$
+    SELECT array_agg(tailnet_private.prove_session(k.secret, k.number, i.network_id, q.peer, q.session) ORDER BY q.ord)
+    FROM unnest(peers, sessions) WITH ORDINALITY q(peer, session, ord)
+    JOIN tailnet_private.identities i ON i.id = q.peer
+    CROSS JOIN (SELECT * FROM tailnet_private.secrets ORDER BY number DESC LIMIT 1) k
+$$;
+CREATE FUNCTION attach_peers(registration uuid, peers uuid[], sessions bigint[]) RETURNS integer
+LANGUAGE sql AS 'SELECT tailnet.attach_peers($1, $2, $3, proofs($2, $3))';
+CREATE FUNCTION disconnect_peers(registration uuid, peers uuid[], sessions bigint[]) RETURNS integer
+LANGUAGE sql AS 'SELECT tailnet.disconnect_peers($1, $2, $3, proofs($2, $3))';
+
 -- Network n1 with agents a1 and a2 and hub b1, network n2 with agent d1; coordinators x, y and z.
 CREATE PROCEDURE start() LANGUAGE sql AS $$
     INSERT INTO tailnet_private.networks (id, name) VALUES (id('01'), 'n1'), (id('02'), 'n2');
     SELECT tailnet.create_peer('n1', 'agent', 'a1', id('a1')), tailnet.create_peer('n1', 'agent', 'a2', id('a2')),
            tailnet.create_peer('n1', 'hub', 'b1', id('b1')), tailnet.create_peer('n2', 'agent', 'd1', id('d1'));
-    INSERT INTO tailnet_private.coordinators
-    SELECT id('e' || translate(name, 'xyz', '123')), name, reg(name), clock_timestamp(), clock_timestamp(), clock_timestamp()
+    INSERT INTO tailnet_private.secrets (secret) SELECT sha256('test') WHERE NOT EXISTS (SELECT FROM tailnet_private.secrets);
+    INSERT INTO tailnet_private.coordinators (id, name, registration, registered_at, heartbeat_at, on_time_since, protocol)
+    SELECT id('e' || translate(name, 'xyz', '123')), name, reg(name), clock_timestamp(), clock_timestamp(), clock_timestamp(), 1
     FROM unnest('{x,y,z}'::text[]) name;
 $$;
 CREATE PROCEDURE stop() LANGUAGE sql AS $$

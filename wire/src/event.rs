@@ -113,12 +113,28 @@ pub enum Binding {
 
 /// Why a session ended by no act of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "String")]
 pub enum Ending {
     /// A newer session of the same peer took over.
     Superseded,
     /// An operator revoked the peer.
     Revoked,
+    /// Its number comes without the proof that the extension gave with it. The peer may connect again.
+    Unproved,
+    /// For a reason of a newer extension. The extension never writes this.
+    #[serde(skip)]
+    Unknown,
+}
+
+impl From<String> for Ending {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "superseded" => Self::Superseded,
+            "revoked" => Self::Revoked,
+            "unproved" => Self::Unproved,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// The other end of a tunnel.

@@ -11,7 +11,7 @@
 //! The log:
 //! - [`event`]: what a coordinator is told; [`refusal`]: why a request of a peer was not done
 //! - [`payload`]: events cut into NOTIFY payloads, and put together again
-//! - [`limits`]: the times and sizes on which both sides rely
+//! - [`limits`]: the times, sizes and versions on which both sides rely
 //!
 //! Helpers: [`object`] (a struct that is read from a JSON object only), [`chain`] (an error with its causes).
 

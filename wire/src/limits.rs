@@ -1,7 +1,15 @@
-//! The times and sizes on which the extension and the proxy rely together: a change of one side alone would break the
+//! The times, sizes and versions on which the extension and the proxy rely together: a change of one side alone would break the
 //! other in silence.
 
 use std::time::Duration;
+
+/// The version of what proxy and extension say to each other: functions, events and their fields. A change that an older
+/// proxy would not survive raises it. Events, endings and roles that a proxy does not know need no new version: it ignores
+/// them.
+pub const PROTOCOL: i32 = 1;
+
+/// The extension takes proxies from this version on: that of the release before, so that the extension can be replaced first.
+pub const OLDEST_PROTOCOL: i32 = 1;
 
 /// How often a coordinator sends its heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);

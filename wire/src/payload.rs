@@ -8,6 +8,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::value::RawValue;
+
 use crate::event::Event;
 
 /// The longest payload in bytes: NOTIFY refuses 8,000 and more (`NOTIFY_PAYLOAD_MAX_LENGTH` in async.c).
@@ -80,6 +82,7 @@ pub struct Assembler {
     message: u32,
     parts_seen: usize,
     text: String,
+    unknown: u64,
 }
 
 impl Assembler {
@@ -102,12 +105,38 @@ impl Assembler {
         }
         self.parts_seen = 0;
         if part == 1 {
-            return Ok(Some(serde_json::from_str(chunk)?));
+            return Ok(Some(self.events(chunk)?));
         }
         // A large message leaves no large buffer behind.
         let mut text = std::mem::take(&mut self.text);
         text.push_str(chunk);
-        Ok(Some(serde_json::from_str(&text)?))
+        Ok(Some(self.events(&text)?))
+    }
+
+    /// How many events were left out since this was last asked, because a newer extension wrote them.
+    pub fn take_unknown(&mut self) -> u64 {
+        std::mem::take(&mut self.unknown)
+    }
+
+    fn events(&mut self, text: &str) -> Result<Vec<Event>, serde_json::Error> {
+        match serde_json::from_str(text) {
+            Ok(events) => Ok(events),
+            Err(error) => self.known_events(text).ok_or(error),
+        }
+    }
+
+    /// The events that this version knows; None: something is wrong with one of them. A newer extension may write events, and
+    /// variants in their fields, that did not exist when this was built.
+    fn known_events(&mut self, text: &str) -> Option<Vec<Event>> {
+        let mut known = Vec::new();
+        for entry in serde_json::from_str::<Vec<&RawValue>>(text).ok()? {
+            match serde_json::from_str(entry.get()) {
+                Ok(event) => known.push(event),
+                Err(error) if error.to_string().starts_with("unknown variant") => self.unknown += 1,
+                Err(_) => return None,
+            }
+        }
+        Some(known)
     }
 }
 
@@ -124,7 +153,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{event::Binding, fields::Digest, node::Node};
+    use crate::{
+        event::{Binding, Ending},
+        fields::Digest,
+        node::Node,
+    };
 
     fn changed(node: &str) -> Event {
         let node = Node::new(node.to_owned()).expect("JSON");
@@ -152,6 +185,27 @@ mod tests {
             let text = |e: &[Event]| serde_json::to_string(e).expect("JSON");
             prop_assert_eq!(text(&got.expect("whole")), text(&events));
         }
+    }
+
+    #[test]
+    fn what_a_newer_extension_writes_is_left_out_and_counted() {
+        let newer = "[\"moved\",{\"moved\":{\"id\":7}},\"settled\",\
+                     {\"refused\":{\"id\":\"00000000-0000-0000-0000-000000000007\",\"session\":1,\"why\":{\"late\":3}}}]";
+        let mut assembler = Assembler::default();
+        let known = assembler.push(&format!("1.1/1 {newer}")).expect("in order").expect("whole");
+        assert!(matches!(known.as_slice(), [Event::Settled]));
+        assert_eq!((assembler.take_unknown(), assembler.take_unknown()), (3, 0));
+        for wrong in ["[{\"closed\":{\"src\":7}}]", "[7]", "[\"settled\"", "{}"] {
+            assert!(matches!(assembler.push(&format!("2.1/1 {wrong}")), Err(PayloadError::Events(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_ending_for_an_unknown_reason_ends_the_session() {
+        let ended =
+            "1.1/1 [{\"ended\":{\"id\":\"00000000-0000-0000-0000-000000000007\",\"session\":1,\"why\":\"later\"}}]";
+        let events = Assembler::default().push(ended).expect("in order").expect("whole");
+        assert!(matches!(events.as_slice(), [Event::Ended { session: 1, why: Ending::Unknown, .. }]));
     }
 
     #[test]

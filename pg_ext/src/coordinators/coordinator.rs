@@ -1,6 +1,7 @@
 //! A coordinator registers, listens to its log, and closes.
 
 use pgrx::prelude::*;
+use tailnet_wire::limits::{OLDEST_PROTOCOL, PROTOCOL};
 
 use crate::{
     coordinators::end::{end, end_listener},
@@ -14,13 +15,22 @@ use crate::{
 };
 
 const REGISTER: &str = "
-    INSERT INTO tailnet_private.coordinators AS c (id, name, registration, registered_at, heartbeat_at, on_time_since)
-    SELECT $1, $2, pg_catalog.gen_random_uuid(), now, now, now FROM pg_catalog.clock_timestamp() now
+    INSERT INTO tailnet_private.coordinators AS c (
+        id, name, registration, registered_at, heartbeat_at, on_time_since, protocol)
+    SELECT $1, $2, pg_catalog.gen_random_uuid(), now, now, now, $3 FROM pg_catalog.clock_timestamp() now
     ON CONFLICT (id) DO UPDATE SET
         name = EXCLUDED.name, registration = EXCLUDED.registration, registered_at = EXCLUDED.registered_at,
-        heartbeat_at = EXCLUDED.heartbeat_at, on_time_since = EXCLUDED.on_time_since,
+        heartbeat_at = EXCLUDED.heartbeat_at, on_time_since = EXCLUDED.on_time_since, protocol = EXCLUDED.protocol,
         restored = false, settled = false, listener_pid = NULL, listener_started_at = NULL
     RETURNING c.registration";
+
+/// The first secret, and another one when the newest is a month old.
+const ROTATE_SECRET: &str = "
+    INSERT INTO tailnet_private.secrets (secret)
+    SELECT pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+    WHERE NOT EXISTS (
+        SELECT FROM tailnet_private.secrets s
+        WHERE s.created_at > pg_catalog.clock_timestamp() - '30 days'::pg_catalog.interval)";
 
 const LISTEN: &str = "
     UPDATE tailnet_private.coordinators c SET listener_pid = a.pid, listener_started_at = a.backend_start
@@ -28,13 +38,18 @@ const LISTEN: &str = "
     WHERE c.id = $1 AND a.pid = pg_catalog.pg_backend_pid()";
 
 #[pg_extern]
-fn register_coordinator(id: Option<pgrx::Uuid>, name: Option<String>) -> pgrx::Uuid {
+fn register_coordinator(id: Option<pgrx::Uuid>, name: Option<String>, protocol: Option<i32>) -> pgrx::Uuid {
     raise_error(|| {
         let id = id.ok_or(Error::NullArgument("id", "the uuid of a coordinator"))?;
         let name = name.ok_or(Error::NullArgument("name", "the name of a proxy"))?;
+        let protocol = protocol.ok_or(Error::NullArgument("protocol", "the version that the proxy speaks"))?;
+        if !(OLDEST_PROTOCOL..=PROTOCOL).contains(&protocol) {
+            return Err(Error::Protocol(protocol));
+        }
         exclude_calls(from_pg(id))?;
         end_listener(from_pg(id))?;
-        let registered = rows(REGISTER, &[id.into(), name.into()], |row| row.get(1))?;
+        run(ROTATE_SECRET, &[])?;
+        let registered = rows(REGISTER, &[id.into(), name.into(), protocol.into()], |row| row.get(1))?;
         Ok(registered.into_iter().next().expect("an upsert without a condition returns its row"))
     })
 }

@@ -29,6 +29,18 @@ pub fn sessions(peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> Result<Vec<Se
     Ok(peers.into_iter().zip(numbers).map(|(peer, number)| SessionId { peer, number }).collect())
 }
 
+/// Reads sessions and their proofs from arguments.
+pub fn proved_sessions(
+    peers: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    proofs: Array<String>,
+) -> Result<(Vec<SessionId>, Vec<String>), Error> {
+    let batch = self::sessions(peers, sessions)?;
+    let proofs = arguments::values("proofs", proofs)?;
+    arguments::same_length("peers", &batch, "proofs", &proofs)?;
+    Ok((batch, proofs))
+}
+
 /// Reads requests from arguments.
 pub fn tunnel_requests(
     srcs: Array<pgrx::Uuid>,

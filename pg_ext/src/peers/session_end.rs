@@ -5,10 +5,11 @@ use tailnet_wire::{Binding, Ending, Event, Role};
 use uuid::Uuid;
 
 use crate::{
+    credentials::proof,
     error::{Error, raise_error},
     order::{fanout::Fanout, turn::Turn},
     peers::{
-        batch::{session_parameters, sessions},
+        batch::{proved_sessions, session_parameters, sessions},
         fencing::{newest, remember},
     },
     pg::{
@@ -67,10 +68,16 @@ fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessio
 }
 
 #[pg_extern]
-fn disconnect_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
+fn disconnect_peers(
+    registration: Option<pgrx::Uuid>,
+    peers: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    proofs: Array<String>,
+) -> i32 {
     raise_error(|| {
-        let batch = newest(self::sessions(peers, sessions)?);
+        let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
         let mut turn = Turn::take_of_all(registration, &batch)?;
+        let batch = newest(proof::judge(&turn, &batch, &proofs)?.proved);
         remember(&turn, &batch)?;
         let ended = rows(DISCONNECT, &session_parameters(&turn, &batch), |row| {
             Ok((row.id(1)?, row.maybe_id(2)?, row.get(3)?, row.get(4)?))

@@ -7,10 +7,14 @@ use tailnet_wire::{Ending, Event, SessionId};
 use uuid::Uuid;
 
 use crate::{
+    credentials::{
+        proof::{self, Judged},
+        session_numbers::keep_ahead,
+    },
     error::{Error, raise_error},
     order::turn::Turn,
     peers::{
-        batch::{TunnelRequest, session_parameters, sessions},
+        batch::{TunnelRequest, proved_sessions, session_parameters},
         binding::bind,
         fencing::{newest, remember},
         permission::judge,
@@ -42,11 +46,16 @@ const ATTACH: &str = "
     WHERE (p.coordinator_id, p.session) IS DISTINCT FROM (EXCLUDED.coordinator_id, EXCLUDED.session)";
 
 #[pg_extern]
-fn attach_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
+fn attach_peers(
+    registration: Option<pgrx::Uuid>,
+    peers: Array<pgrx::Uuid>,
+    sessions: Array<i64>,
+    proofs: Array<String>,
+) -> i32 {
     raise_error(|| {
-        let batch = self::sessions(peers, sessions)?;
+        let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
         let mut turn = Turn::take_of_all(registration, &batch)?;
-        let attached = attach(&mut turn, &batch)?;
+        let attached = attach(&mut turn, &batch, &proofs)?;
         send_views(&mut turn, &first_pages(&attached))?;
         turn.end(attached.len())
     })
@@ -57,18 +66,19 @@ fn restore_peers(
     registration: Option<pgrx::Uuid>,
     peers: Array<pgrx::Uuid>,
     sessions: Array<i64>,
+    proofs: Array<String>,
     nodes: Array<String>,
     tunnel_srcs: Array<pgrx::Uuid>,
     tunnel_dsts: Array<pgrx::Uuid>,
 ) -> i32 {
     raise_error(|| {
-        let batch = self::sessions(peers, sessions)?;
+        let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
         let nodes = arguments::elements("nodes", nodes)?;
         arguments::same_length("peers", &batch, "nodes", &nodes)?;
         let (srcs, dsts) = (arguments::ids("tunnel_srcs", tunnel_srcs)?, arguments::ids("tunnel_dsts", tunnel_dsts)?);
         arguments::same_length("tunnel_srcs", &srcs, "tunnel_dsts", &dsts)?;
         let mut turn = Turn::take_of_all(registration, &batch)?;
-        let attached = attach(&mut turn, &batch)?;
+        let attached = attach(&mut turn, &batch, &proofs)?;
         let numbers: HashMap<Uuid, i64> = attached.iter().map(|session| (session.peer, session.number)).collect();
         let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.peer) == Some(&session.number));
         bind(&mut turn, bound.filter_map(|(session, node)| Some((*session, node?))))?;
@@ -90,9 +100,14 @@ fn restore_peers(
 
 /// Makes sessions the current ones of their peers, and returns those that now are. The session that was current before is
 /// told that it is superseded; so is a session of the batch that is older than the current one.
-fn attach(turn: &mut Turn, batch: &[SessionId]) -> Result<Vec<SessionId>, Error> {
+fn attach(turn: &mut Turn, batch: &[SessionId], proofs: &[String]) -> Result<Vec<SessionId>, Error> {
+    let Judged { proved, unproved } = proof::judge(turn, batch, proofs)?;
+    for SessionId { peer: id, number: session } in unproved {
+        turn.answer(&Event::Ended { id, session, why: Ending::Unproved });
+    }
+    keep_ahead(&proved)?;
     let numbers: BTreeMap<Uuid, i64> =
-        newest(batch.to_vec()).into_iter().map(|session| (session.peer, session.number)).collect();
+        newest(proved).into_iter().map(|session| (session.peer, session.number)).collect();
     let current = rows(CURRENT, &[uuid_array(numbers.keys().copied()).into()], |row| {
         Ok((row.id(1)?, row.get::<bool>(2)?, row.get::<i64>(3)?, row.maybe::<i64>(4)?, row.maybe_id(5)?))
     })?;

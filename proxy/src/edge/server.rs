@@ -84,7 +84,7 @@ async fn accept(
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
     let Server { switchboard, sessions, options } = server;
-    let Admitted { id, role } = admitted;
+    let Admitted { id, role, .. } = admitted;
     switchboard.traces.hold(id, role, trace.cloned());
     sessions.spawn(async move {
         match socket.await {

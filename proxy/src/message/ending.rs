@@ -17,6 +17,10 @@ pub enum Ending {
     Superseded,
     /// An operator revoked the peer.
     Revoked,
+    /// The extension no longer believes the number of the session.
+    Unproved,
+    /// The extension ended it for a reason that this proxy does not know.
+    Unknown,
 }
 
 impl Ending {

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub payloads: Count,
     /// Events folded.
     pub events: Count,
+    /// Events that this proxy does not know.
+    pub unknown: Count,
     /// The share of the queue of notifications that is in use.
     pub queue: Fraction,
     /// Other coordinators that this one expired.
@@ -102,6 +104,7 @@ impl Default for Metrics {
             updates: Count::default(),
             payloads: Count::default(),
             events: Count::default(),
+            unknown: Count::default(),
             queue: Gauge::default(),
             expired: Count::default(),
             reaped: Count::default(),
@@ -173,6 +176,8 @@ impl Metrics {
         registry.register("updates_sent", "Updates written to peers", self.updates.clone());
         registry.register("log_payloads", "NOTIFY payloads received", self.payloads.clone());
         registry.register("log_events", "Events of the log folded", self.events.clone());
+        let unknown = "Events and roles of a newer extension that this proxy does not know, and ignored";
+        registry.register("log_events_unknown", unknown, self.unknown.clone());
         let queue = "Share of the queue of notifications of Postgres in use, as of the last heartbeat; when it is full, \
                      nothing can be committed";
         registry.register("notification_queue_usage", queue, self.queue.clone());

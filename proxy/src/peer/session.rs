@@ -57,7 +57,7 @@ pub fn run<C: Codec>(
     admitted: Admitted,
     options: Options,
 ) -> impl Future<Output = ()> + Send {
-    let begun = match switchboard.join(admitted.id) {
+    let begun = match switchboard.join(admitted.id, admitted.proof.clone()) {
         Some(joined) => Ok(Box::new(Session::new(codec, switchboard, admitted, joined, options))),
         // A newer session of the peer is here already.
         None => {
@@ -119,7 +119,7 @@ impl From<WriteError> for End {
 
 impl<C: Codec> Session<C> {
     fn new(codec: C, switchboard: Arc<Switchboard>, admitted: Admitted, joined: Joined, options: Options) -> Self {
-        let Admitted { id, role } = admitted;
+        let Admitted { id, role, .. } = admitted;
         let mut ping = interval_at(Instant::now() + options.ping_interval, options.ping_interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, attached) = (joined.outbox, Some(joined.attached));

@@ -158,6 +158,7 @@ impl Coordinator {
         if let Some(events) = assembler.push(payload)? {
             self.switchboard.fold(events);
         }
+        self.switchboard.metrics.unknown.inc_by(assembler.take_unknown());
         Ok(())
     }
 

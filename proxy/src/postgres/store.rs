@@ -2,14 +2,14 @@
 //!
 //! A function that takes a batch takes arrays of equal length, with one element for each entry.
 
-use tailnet_wire::{ConnectionEvent, SessionId};
+use tailnet_wire::{ConnectionEvent, SessionId, limits::PROTOCOL};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::{
-    batch::request::Admitted,
+    batch::request::{Admitted, Proof},
     postgres::{
-        connection::{Connection, column},
+        connection::{Connection, Param, column},
         database::Database,
         store_error::StoreError,
     },
@@ -22,6 +22,16 @@ pub struct Answer {
     pub expired: u64,
     /// The share of the queue of notifications that is in use.
     pub queue: f64,
+}
+
+/// The answer to a check of tokens.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// The sessions that the tokens may open, in the order of the tokens; None: the token is not good, or its peer has a role
+    /// that this proxy does not know.
+    pub sessions: Vec<Option<Admitted>>,
+    /// How many of the peers have such a role.
+    pub unknown_roles: u64,
 }
 
 /// How many seconds ago an agent was seen; None: it was not.
@@ -60,7 +70,8 @@ impl Store {
     /// # Errors
     /// When the call fails.
     pub async fn register_coordinator(&mut self, id: Uuid, name: &str) -> Result<Uuid, StoreError> {
-        self.connection.get("register_coordinator", "SELECT tailnet.register_coordinator($1, $2)", &[&id, &name]).await
+        let sql = "SELECT tailnet.register_coordinator($1, $2, $3)";
+        self.connection.get("register_coordinator", sql, &[&id, &name, &PROTOCOL]).await
     }
 
     /// Says that the coordinator lives, and whether all its sessions are restored.
@@ -103,33 +114,44 @@ impl Store {
         self.connection.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
     }
 
-    /// The sessions that the tokens may open, in the order of the hashes; None: the token is not good.
+    /// The sessions that the tokens may open.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Vec<Option<Admitted>>, StoreError> {
+    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Authenticated, StoreError> {
         let function = "authenticate";
-        let sql = "SELECT ordinal, peer_id, session, role FROM tailnet.authenticate($1)";
+        let sql = "SELECT ordinal, peer_id, session, role, proof FROM tailnet.authenticate($1)";
         let rows = self.connection.rows(function, sql, &[&hashes]).await?;
-        let mut identities = vec![None; hashes.len()];
+        let mut authenticated = Authenticated { sessions: vec![None; hashes.len()], unknown_roles: 0 };
         for row in rows {
             let ordinal: i32 = column(&row, function, 0)?;
             let id = SessionId { peer: column(&row, function, 1)?, number: column(&row, function, 2)? };
-            let role = column::<String>(&row, function, 3)?.parse().map_err(StoreError::Role)?;
+            let Ok(role) = column::<String>(&row, function, 3)?.parse() else {
+                authenticated.unknown_roles += 1;
+                continue;
+            };
             let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
-            if let Some(place) = index.and_then(|index| identities.get_mut(index)) {
-                *place = Some(Admitted { id, role });
+            if let Some(place) = index.and_then(|index| authenticated.sessions.get_mut(index)) {
+                let proof = Proof::new(&column::<String>(&row, function, 4)?);
+                *place = Some(Admitted { id, proof, role });
             }
         }
-        Ok(identities)
+        Ok(authenticated)
     }
 
     /// Opens sessions.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn attach_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
-        self.sessions("attach_peers", "SELECT tailnet.attach_peers($1, $2, $3)", registration, ids).await
+    pub async fn attach_peers(
+        &mut self,
+        registration: Uuid,
+        ids: &[SessionId],
+        proofs: &[&str],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        let sql = "SELECT tailnet.attach_peers($1, $2, $3, $4)";
+        self.connection.call("attach_peers", sql, &[&registration, &peers, &numbers, &proofs]).await
     }
 
     /// Opens sessions again, with their nodes and the tunnels that they opened.
@@ -140,13 +162,15 @@ impl Store {
         &mut self,
         registration: Uuid,
         ids: &[SessionId],
+        proofs: &[&str],
         nodes: &[Option<&str>],
         tunnels: &[(Uuid, Uuid)],
     ) -> Result<(), StoreError> {
         let (peers, numbers) = unzip(ids);
         let (srcs, dsts): (Vec<_>, Vec<_>) = tunnels.iter().copied().unzip();
-        let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6)";
-        self.connection.call("restore_peers", sql, &[&registration, &peers, &numbers, &nodes, &srcs, &dsts]).await
+        let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6, $7)";
+        let params: [Param<'_>; 7] = [&registration, &peers, &numbers, &proofs, &nodes, &srcs, &dsts];
+        self.connection.call("restore_peers", sql, &params).await
     }
 
     /// Announces nodes.
@@ -176,8 +200,15 @@ impl Store {
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn disconnect_peers(&mut self, registration: Uuid, ids: &[SessionId]) -> Result<(), StoreError> {
-        self.sessions("disconnect_peers", "SELECT tailnet.disconnect_peers($1, $2, $3)", registration, ids).await
+    pub async fn disconnect_peers(
+        &mut self,
+        registration: Uuid,
+        ids: &[SessionId],
+        proofs: &[&str],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        let sql = "SELECT tailnet.disconnect_peers($1, $2, $3, $4)";
+        self.connection.call("disconnect_peers", sql, &[&registration, &peers, &numbers, &proofs]).await
     }
 
     /// Opens tunnels from the peers of the sessions.

@@ -1,6 +1,5 @@
 //! Why a call failed, and what that means for its batch.
 
-use tailnet_wire::role::UnknownRole;
 use tokio_postgres::error::SqlState;
 
 use crate::batch::bisect::{CallError, Failure};
@@ -19,15 +18,12 @@ pub enum StoreError {
         /// Why.
         source: tokio_postgres::Error,
     },
-    /// The extension has roles that this proxy does not know.
-    #[error("the extension has a role that this proxy does not know")]
-    Role(#[source] UnknownRole),
 }
 
 impl CallError for StoreError {
     fn failure(&self) -> Failure {
         let source = match self {
-            Self::Connect(_) | Self::Role(_) => return Failure::Retry,
+            Self::Connect(_) => return Failure::Retry,
             Self::Call { source, .. } => source,
         };
         match source.code() {
@@ -40,7 +36,7 @@ impl CallError for StoreError {
     }
 
     fn reason(&self) -> String {
-        let (Self::Connect(source) | Self::Call { source, .. }) = self else { return self.to_string() };
+        let (Self::Connect(source) | Self::Call { source, .. }) = self;
         source.as_db_error().map_or_else(|| source.to_string(), |error| error.message().to_owned())
     }
 }

@@ -35,6 +35,7 @@ impl Clone for Local {
     fn clone(&self) -> Self {
         Self {
             session: self.session,
+            proof: self.proof.clone(),
             outbox: Arc::new(Outbox::clone(&self.outbox)),
             node: self.node.clone(),
             wishes: self.wishes.clone(),
@@ -48,7 +49,8 @@ impl Clone for Local {
 
 impl Hash for Local {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { session, outbox, node, wishes, restoring, partners, covered, withheld } = self;
+        // A session has one proof.
+        let Self { session, proof: _, outbox, node, wishes, restoring, partners, covered, withheld } = self;
         (session, outbox, node.as_ref().map(Node::as_str), wishes, restoring, partners, covered, withheld).hash(state);
     }
 }

@@ -12,6 +12,7 @@ use tailnet_wire::{Binding, Event, Node, Partner, SessionId, TunnelEnd};
 use uuid::Uuid;
 
 use crate::{
+    batch::request::Proof,
     message::{Ending, Refused, Wish},
     state::{
         local::{Direction, Local, RestoreState},
@@ -58,6 +59,18 @@ impl Fold {
         let outbox = Arc::new(Outbox::default());
         self.locals.insert(id.peer, Box::new(Local::new(id.number, Arc::clone(&outbox))));
         Some(outbox)
+    }
+
+    /// Keeps the proof of a session.
+    pub fn prove(&mut self, id: SessionId, proof: Proof) {
+        if let Some(local) = self.get_mut(id) {
+            local.proof = proof;
+        }
+    }
+
+    /// The proof of a session; None: it ended.
+    pub fn proof(&self, id: SessionId) -> Option<Proof> {
+        self.get(id).map(|local| local.proof.clone())
     }
 
     /// A session of this proxy ended. Whether it was still one of this fold.
@@ -229,6 +242,8 @@ impl Fold {
             local.outbox.end(match why {
                 tailnet_wire::Ending::Superseded => Ending::Superseded,
                 tailnet_wire::Ending::Revoked => Ending::Revoked,
+                tailnet_wire::Ending::Unproved => Ending::Unproved,
+                tailnet_wire::Ending::Unknown => Ending::Unknown,
             });
         }
     }

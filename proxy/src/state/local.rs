@@ -17,6 +17,7 @@ use tailnet_wire::{Binding, Node, Partner};
 use uuid::Uuid;
 
 use crate::{
+    batch::request::Proof,
     message::Wish,
     state::{outbox::Outbox, partners::Partners, told::Told, wishes::Wishes},
 };
@@ -35,6 +36,8 @@ pub enum Direction {
 pub struct Local {
     /// The number of its session.
     pub session: i64,
+    /// Proves that number.
+    pub proof: Proof,
     /// Where its updates go.
     pub outbox: Arc<Outbox>,
     /// The last node that it announced.
@@ -98,6 +101,7 @@ impl Local {
     pub fn new(session: i64, outbox: Arc<Outbox>) -> Self {
         Self {
             session,
+            proof: Proof::default(),
             outbox,
             node: None,
             wishes: Wishes::default(),

@@ -12,6 +12,16 @@ use uuid::Uuid;
 
 use crate::deadline::until;
 
+/// Makes the function `prove(peer, session)`: the proof that the extension would give to a peer of the network `home`.
+pub const PROVE: &str = "
+    SELECT tailnet.rotate_secret();
+    CREATE FUNCTION prove(peer uuid, session bigint) RETURNS text LANGUAGE sql AS $$
+        SELECT tailnet_private.prove_session(s.secret, s.number, n.id, peer, session)
+        FROM tailnet_private.networks n,
+             LATERAL (SELECT number, secret FROM tailnet_private.secrets ORDER BY number DESC LIMIT 1) s
+        WHERE n.name = 'home'
+    $$";
+
 /// A superuser's session in the database of the test.
 #[derive(Debug)]
 pub struct Operator {

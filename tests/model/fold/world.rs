@@ -9,6 +9,7 @@ use tailnet_model::{
     wire,
 };
 use tailnet_proxy::{
+    batch::request::Proof,
     message::{Ending, Wish},
     state::switchboard::Joined,
 };
@@ -179,7 +180,9 @@ impl World {
         let (proxy, id) = self.connecting.remove(which);
         // A session that is superseded after a crash, before it was restored, takes its tunnels with it.
         self.may_leave(id.peer);
-        if let Some(Joined { outbox, attached }) = self.proxies[proxy].switchboard.join(wire::session_id(id)) {
+        if let Some(Joined { outbox, attached }) =
+            self.proxies[proxy].switchboard.join(wire::session_id(id), Proof::default())
+        {
             self.sockets.push(Socket {
                 id,
                 proxy,

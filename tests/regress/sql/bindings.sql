@@ -2,7 +2,7 @@
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :c1, :b1], '{1,2,3}'), tailnet.attach_peers(:'y', ARRAY[:a2], '{4}'),
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1, :c1, :b1], '{1,2,3}'), pg_temp.attach_peers(:'y', ARRAY[:a2], '{4}'),
     tailnet.open_tunnels(:'x', ARRAY[:c1, :b1], '{2,3}', ARRAY[:a1, :a2]) \g /dev/null
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 
@@ -24,7 +24,7 @@ SELECT pg_temp.told('x') \g /dev/null
 
 -- A peer is lost, and comes back with the same node: its partners are told the node again.
 SELECT tailnet.lose_peers(:'x', ARRAY[:a1], '{1}');
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{5}'), tailnet.bind_peers(:'x', ARRAY[:a1], '{5}', ARRAY['{"key":"last"}']);
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1], '{5}'), tailnet.bind_peers(:'x', ARRAY[:a1], '{5}', ARRAY['{"key":"last"}']);
 SELECT pg_temp.told('x');
 
 -- A node that is refused: its session is told so, and the other entries of the batch are done.

@@ -4,11 +4,14 @@
 \i :setup
 
 SELECT name, peers, heartbeat_at = registered_at AS fresh FROM tailnet.coordinators ORDER BY name;
-SELECT tailnet.register_coordinator(NULL, 'x');
-SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', NULL);
+SELECT tailnet.register_coordinator(NULL, 'x', 1);
+SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', NULL, 1);
+SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', 'x', NULL);
+SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', 'x', 0);
+SELECT tailnet.register_coordinator('00000000-0000-4000-8000-000000000001', 'x', 1000);
 
 -- A new registration ends the earlier one. The peers stay.
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :c1], '{1,2}'), tailnet.bind_peers(:'x', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}']);
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1, :c1], '{1,2}'), tailnet.bind_peers(:'x', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}']);
 SELECT pg_temp.coordinator('x', '00000000-0000-4000-8000-000000000001') AS x2 \gset
 SELECT tailnet.heartbeat_coordinator(:'x', true);
 SELECT tailnet.heartbeat_coordinator(:'x2', true);
@@ -18,7 +21,7 @@ SELECT tailnet.heartbeat_coordinator(NULL, true);
 SELECT tailnet.heartbeat_coordinator(:nobody, true);
 
 -- A coordinator that sends heartbeats is not expired. A coordinator whose own heartbeats were late expires nobody.
-SELECT tailnet.open_tunnels(:'x2', ARRAY[:c1], '{2}', ARRAY[:a1]), tailnet.attach_peers(:'y', ARRAY[:b1], '{3}'),
+SELECT tailnet.open_tunnels(:'x2', ARRAY[:c1], '{2}', ARRAY[:a1]), pg_temp.attach_peers(:'y', ARRAY[:b1], '{3}'),
     tailnet.open_tunnels(:'y', ARRAY[:b1], '{3}', ARRAY[:a1]);
 SELECT tailnet.heartbeat_coordinator(:'y', true);
 UPDATE tailnet_private.coordinators SET heartbeat_at = heartbeat_at - interval '10 s', on_time_since = on_time_since - interval '20 s';
@@ -37,7 +40,7 @@ SELECT tailnet.lose_peers(:'x2', ARRAY[:a1], '{1}');
 
 -- The expired coordinator registers again under the same id, and restores its peer.
 SELECT pg_temp.coordinator('x', '00000000-0000-4000-8000-000000000001') AS x3 \gset
-SELECT tailnet.restore_peers(:'x3', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}'], '{}', '{}');
+SELECT pg_temp.restore_peers(:'x3', ARRAY[:a1], '{1}', ARRAY['{"key":"k"}'], '{}', '{}');
 SELECT pg_temp.told('y');
 SELECT name, coordinator, status FROM tailnet.peers WHERE name = 'a1';
 

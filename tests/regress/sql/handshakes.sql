@@ -2,7 +2,7 @@
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :b1], '{1,2}'), tailnet.attach_peers(:'y', ARRAY[:c1, :a2], '{3,4}'),
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1, :b1], '{1,2}'), pg_temp.attach_peers(:'y', ARRAY[:c1, :a2], '{3,4}'),
     tailnet.open_tunnels(:'y', ARRAY[:c1], '{3}', ARRAY[:a1]), tailnet.open_tunnels(:'x', ARRAY[:b1], '{2}', ARRAY[:a1]) \g /dev/null
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 

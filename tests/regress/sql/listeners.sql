@@ -24,7 +24,7 @@ SELECT dblink_connect('stuck', 'dbname=' || current_database());
 SELECT 1 AS listens FROM dblink('stuck', format('SELECT tailnet.listen_coordinator(%L)::text', :'x')) AS l(t text);
 SELECT pid FROM dblink('stuck', 'SELECT pg_backend_pid()') AS p(pid int) \gset
 SELECT name, listener_pid = :pid AS is_it FROM tailnet.coordinators ORDER BY name;
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1], '{1}');
 SELECT replace(regexp_replace(extra, '^\S+ ', ''), '00000000-0000-4000-8000-0000000000', '') AS events
 FROM dblink('stuck', 'SELECT 1') AS sync(one int), LATERAL (SELECT extra FROM dblink_get_notify('stuck') WHERE one = 1) n;
 

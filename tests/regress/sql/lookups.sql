@@ -2,7 +2,7 @@
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :c1, :b1], '{1,2,3}'),
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1, :c1, :b1], '{1,2,3}'),
     tailnet.bind_peers(:'x', ARRAY[:a1, :b1], '{1,3}', ARRAY['{"key":"a1"}', '{"key":"b1"}']),
     tailnet.open_tunnels(:'x', ARRAY[:c1, :b1, :b1, :b1], '{2,3,3,3}', ARRAY[:a1, :a1, :c1, :a2]),
     tailnet.lose_peers(:'x', ARRAY[:b1], '{3}') \g /dev/null

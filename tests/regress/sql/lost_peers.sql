@@ -4,7 +4,7 @@
 \set setup :dir /setup.psql
 \i :setup
 
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :a2, :b1], '{1,2,3}'), tailnet.attach_peers(:'y', ARRAY[:c1, :e1], '{4,5}'),
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1, :a2, :b1], '{1,2,3}'), pg_temp.attach_peers(:'y', ARRAY[:c1, :e1], '{4,5}'),
     tailnet.bind_peers(:'x', ARRAY[:a1, :b1], '{1,3}', ARRAY['{"key":"a"}', '{"key":"b"}']),
     tailnet.bind_peers(:'y', ARRAY[:c1], '{4}', ARRAY['{"key":"c"}']),
     tailnet.open_tunnels(:'x', ARRAY[:b1, :b1], '{3,3}', ARRAY[:a1, :c1]),
@@ -26,7 +26,7 @@ SELECT src_name, dst_name FROM tailnet.tunnels;
 SELECT pg_temp.told('y');
 
 -- A peer that comes back is no longer lost. A peer that stays lost is kept for as long as the operator has set.
-SELECT tailnet.attach_peers(:'x', ARRAY[:b1], '{6}');
+SELECT pg_temp.attach_peers(:'x', ARRAY[:b1], '{6}');
 SELECT lost_at FROM tailnet_private.peers WHERE id = :b1;
 SET tailnet.lost_peer_retention = '2d';
 UPDATE tailnet_private.peers SET lost_at = lost_at - interval '2 h';

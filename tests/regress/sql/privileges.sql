@@ -4,8 +4,12 @@
 \i :setup
 
 -- The role of proxies may call its functions, and may not use tables or views.
+SELECT pg_temp.proofs(ARRAY[:a1], '{1}') AS proofs \gset
 SET ROLE tailnet_proxy;
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}');
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}', :'proofs');
+SELECT tailnet_private.prove_session('', 1, :a1, :a1, 1);
+SELECT * FROM tailnet_private.secrets;
+SELECT tailnet.rotate_secret();
 SELECT * FROM tailnet.peers;
 SELECT * FROM tailnet_private.peers;
 SELECT * FROM tailnet_private.identities;
@@ -25,7 +29,8 @@ SELECT name, coordinator FROM tailnet.peers;
 SELECT count(*) FROM tailnet.identities;
 SELECT registration FROM tailnet.coordinators;
 SELECT * FROM tailnet_private.coordinators;
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{2}');
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{2}', '{p}');
+SELECT * FROM tailnet_private.secrets;
 SELECT tailnet.authenticate('{}');
 DELETE FROM tailnet.networks;
 RESET ROLE;
@@ -33,7 +38,7 @@ RESET ROLE;
 -- Every function runs with pinned settings, and PUBLIC may call none.
 SELECT p.oid::regprocedure AS not_pinned FROM pg_proc p
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
-  AND p.proname <> 'connection_key' -- it is written in C, and uses only its arguments
+  AND p.proname NOT IN ('connection_key', 'prove_session') -- they are written in C, and use only their arguments
   AND NOT (p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}')));
 SELECT p.oid::regprocedure AS open_to_all FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND a.grantee = 0;

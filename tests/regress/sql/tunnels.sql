@@ -2,7 +2,7 @@
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
-SELECT tailnet.attach_peers(:'x', ARRAY[:a1, :c1, :b1], '{1,2,3}'), tailnet.attach_peers(:'y', ARRAY[:a2, :e1], '{4,5}'),
+SELECT pg_temp.attach_peers(:'x', ARRAY[:a1, :c1, :b1], '{1,2,3}'), pg_temp.attach_peers(:'y', ARRAY[:a2, :e1], '{4,5}'),
     tailnet.bind_peers(:'x', ARRAY[:b1, :c1], '{3,2}', ARRAY['{"key":"b"}', '{"key":"c"}']),
     tailnet.bind_peers(:'y', ARRAY[:a2], '{4}', ARRAY['{"key":"a2"}']) \g /dev/null
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
@@ -25,8 +25,8 @@ SELECT pg_temp.told('x');
 SELECT pg_temp.told('y') \g /dev/null
 
 -- A tunnel may lead to an agent that is not connected; it waits for the agent.
-SELECT tailnet.attach_peers(:'y', ARRAY[:c2], '{6}'), tailnet.lose_peers(:'x', ARRAY[:a1], '{1}');
-SELECT tailnet.disconnect_peers(:'y', ARRAY[:a2], '{4}');
+SELECT pg_temp.attach_peers(:'y', ARRAY[:c2], '{6}'), tailnet.lose_peers(:'x', ARRAY[:a1], '{1}');
+SELECT pg_temp.disconnect_peers(:'y', ARRAY[:a2], '{4}');
 SELECT tailnet.open_tunnels(:'y', ARRAY[:c2], '{6}', ARRAY[:a2]);
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 

@@ -2,7 +2,7 @@
 \getenv dir PG_ABS_SRCDIR
 \set setup :dir /setup.psql
 \i :setup
-SELECT tailnet.attach_peers(:'x', ARRAY[:b1], '{1}'), tailnet.attach_peers(:'y', ARRAY[:a1, :a2, :c1], '{2,3,4}'),
+SELECT pg_temp.attach_peers(:'x', ARRAY[:b1], '{1}'), pg_temp.attach_peers(:'y', ARRAY[:a1, :a2, :c1], '{2,3,4}'),
     tailnet.bind_peers(:'y', ARRAY[:a1, :a2], '{2,3}', ARRAY['{"key":"a1"}', '{"key":"a2"}']),
     tailnet.open_tunnels(:'x', ARRAY[:b1, :b1, :b1, :b1], '{1,1,1,1}', ARRAY[:a1, :a2, :c1, :c2]),
     tailnet.open_tunnels(:'y', ARRAY[:c1], '{4}', ARRAY[:a1]), tailnet.lose_peers(:'y', ARRAY[:a2], '{3}') \g /dev/null
@@ -18,7 +18,7 @@ SELECT pg_temp.told('y');
 
 -- Each page says which keys it covers. The last page has no end.
 SET tailnet.view_partners = 3;
-SELECT tailnet.attach_peers(:'x', ARRAY[:b1], '{5}');
+SELECT pg_temp.attach_peers(:'x', ARRAY[:b1], '{5}');
 SELECT pg_temp.told('x');
 SELECT tailnet.view_peers(:'x', ARRAY[:b1], '{5}', ARRAY[:c1]);
 SELECT pg_temp.told('x');

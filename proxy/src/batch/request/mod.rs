@@ -5,9 +5,11 @@
 //! - [`query`]: to the querier: check tokens, ask for pages of views
 //! - [`sighting`]: to the liveness worker: when agents were connected
 //! - [`report`]: to the reporter: what agents report of their connections
+//! - [`proof`]: what proves the number of a session
 //! - [`permit`]: what bounds the requests of one session
 
 pub mod permit;
+pub mod proof;
 pub mod query;
 pub mod report;
 pub mod session;
@@ -15,6 +17,7 @@ pub mod sighting;
 pub mod tunnel;
 
 pub use permit::Permit;
+pub use proof::Proof;
 pub use query::{Admitted, QuerierRequest, Question, TokenHash};
 pub use report::{ReportRequest, Room};
 pub use session::{BinderRequest, Step};

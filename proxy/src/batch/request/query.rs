@@ -4,16 +4,18 @@ use tailnet_wire::{Role, SessionId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::batch::batcher::Request;
+use crate::batch::{batcher::Request, request::proof::Proof};
 
 /// The SHA-256 of a token. The token itself never leaves the edge.
 pub type TokenHash = [u8; 32];
 
 /// A peer whose token is good, and the session that it may open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     /// The session.
     pub id: SessionId,
+    /// Proves its number.
+    pub proof: Proof,
     /// The role of the peer.
     pub role: Role,
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::batch::{batcher::Request, request::permit::Permit, restoring::Restoring};
+use crate::batch::{
+    batcher::Request,
+    request::{permit::Permit, proof::Proof},
+    restoring::Restoring,
+};
 
 /// What is to become of a session. The worker reads what it writes when it takes the request, so it writes the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub enum Step {
 pub struct BinderRequest {
     /// None: no step. The entry only carries handshakes that must wait for the request that is in flight.
     pub step: Option<Step>,
+    /// Proves the number of a session that ends with a goodbye. Those of others are read when they are written.
+    pub proof: Option<Proof>,
     /// Handshakes that the peer asked for after it announced its node, by the other peer.
     pub ready: BTreeMap<Uuid, Permit>,
     /// Each is told when the step is committed.
@@ -90,6 +96,7 @@ impl Request for BinderRequest {
             step,
             ready: self.ready,
             done: self.done,
+            proof: newer.proof.or(self.proof),
             permit: newer.permit.or(self.permit),
             restoring: newer.restoring.or(self.restoring),
         }

@@ -93,7 +93,7 @@ pub fn code(ending: &Ending) -> u16 {
         Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => 1007,
         Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused => 1008,
         Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => 1009,
-        Ending::Shutdown => 1012,
+        Ending::Shutdown | Ending::Unproved | Ending::Unknown => 1012,
         Ending::Shed => 1013,
         Ending::Superseded => 4001,
         Ending::Revoked => 4003,
@@ -110,6 +110,8 @@ pub fn reason(ending: &Ending) -> &'static str {
         Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => "message too large",
         Ending::Shutdown => "proxy shuts down",
         Ending::Shed => "Postgres is away, try another proxy",
+        Ending::Unknown => "ended by the database",
+        Ending::Unproved => "the number of the session is not proved, connect again",
         Ending::Superseded => "superseded",
         Ending::Revoked => "revoked",
     }

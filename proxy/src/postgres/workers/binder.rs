@@ -7,7 +7,7 @@ use crate::{
     batch::{
         batcher::Batcher,
         bisect::Bisect,
-        request::{BinderRequest, Step},
+        request::{BinderRequest, Proof, Step},
     },
     message::Refused,
     postgres::{
@@ -85,13 +85,15 @@ impl Worker for Binder {
 fn prepare(switchboard: &Switchboard, id: SessionId, request: BinderRequest) -> Option<Entry> {
     let mut entry = Entry { id, request, node: None, tunnels: Vec::new(), overflow: Vec::new() };
     match entry.request.step {
+        Some(Step::Attach) => entry.request.proof = Some(switchboard.proof(id)?),
         Some(Step::Bind) => entry.node = Some(switchboard.node(id)?),
         Some(Step::Restore) => {
+            entry.request.proof = Some(switchboard.proof(id)?);
             let state = switchboard.restore_state(id)?;
             (entry.node, entry.tunnels) = (state.node, state.tunnels);
             entry.overflow = entry.tunnels.split_off(entry.tunnels.len().min(MAX_BATCH));
         }
-        Some(Step::Attach | Step::Lose | Step::Disconnect) | None => {}
+        Some(Step::Lose | Step::Disconnect) | None => {}
     }
     Some(entry)
 }
@@ -115,19 +117,21 @@ fn calls(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
 
 async fn call(store: &mut Store, registration: Uuid, step: Step, entries: &[Entry]) -> Result<(), StoreError> {
     let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+    let proofs =
+        || entries.iter().map(|entry| entry.request.proof.as_ref().map_or("", Proof::as_str)).collect::<Vec<_>>();
     let nodes = || entries.iter().map(|entry| entry.node.as_ref().map(Node::as_str));
     match step {
-        Step::Attach => store.attach_peers(registration, &ids).await,
+        Step::Attach => store.attach_peers(registration, &ids, &proofs()).await,
         Step::Bind => {
             let nodes: Vec<_> = nodes().map(|node| node.expect("prepared with a node")).collect();
             store.bind_peers(registration, &ids, &nodes).await
         }
         Step::Restore => {
             let tunnels: Vec<_> = entries.iter().flat_map(|e| e.tunnels.iter().map(|dst| (e.id.peer, *dst))).collect();
-            store.restore_peers(registration, &ids, &nodes().collect::<Vec<_>>(), &tunnels).await
+            store.restore_peers(registration, &ids, &proofs(), &nodes().collect::<Vec<_>>(), &tunnels).await
         }
         Step::Lose => store.lose_peers(registration, &ids).await,
-        Step::Disconnect => store.disconnect_peers(registration, &ids).await,
+        Step::Disconnect => store.disconnect_peers(registration, &ids, &proofs()).await,
     }
 }
 

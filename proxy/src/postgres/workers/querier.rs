@@ -53,7 +53,7 @@ impl Worker for Querier {
             }
         }
         let mut errors = Vec::new();
-        errors.extend(authenticate(store, tokens).await.err());
+        errors.extend(authenticate(switchboard, store, tokens).await.err());
 
         let mut bisect = Bisect::new([pages]);
         while let Some(chunk) = bisect.next_chunk() {
@@ -71,6 +71,7 @@ impl Worker for Querier {
 
 /// A failed check is not tried again: the replies are dropped, and the edge answers that Postgres is away.
 async fn authenticate(
+    switchboard: &Switchboard,
     store: &mut Store,
     tokens: Vec<(TokenHash, oneshot::Sender<Option<Admitted>>)>,
 ) -> Result<(), StoreError> {
@@ -78,8 +79,9 @@ async fn authenticate(
         return Ok(());
     }
     let hashes: Vec<&[u8]> = tokens.iter().map(|(hash, _)| hash.as_slice()).collect();
-    let sessions = store.authenticate(&hashes).await?;
-    for ((_, reply), session) in tokens.into_iter().zip(sessions) {
+    let authenticated = store.authenticate(&hashes).await?;
+    switchboard.metrics.unknown.inc_by(authenticated.unknown_roles);
+    for ((_, reply), session) in tokens.into_iter().zip(authenticated.sessions) {
         // The receiver may be gone.
         let _ = reply.send(session);
     }

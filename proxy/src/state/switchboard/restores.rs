@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use super::Switchboard;
 use crate::{
-    batch::{request::TunnelerRequest, restoring::Restoring},
+    batch::{
+        request::{Proof, TunnelerRequest},
+        restoring::Restoring,
+    },
     message::Wish,
     state::local::RestoreState,
 };
@@ -14,6 +17,11 @@ impl Switchboard {
     /// What it takes to restore a session; None: the session ended.
     pub fn restore_state(&self, id: SessionId) -> Option<RestoreState> {
         self.lock().restore_state(id)
+    }
+
+    /// The proof of a session; None: the session ended.
+    pub fn proof(&self, id: SessionId) -> Option<Proof> {
+        self.lock().proof(id)
     }
 
     /// The last node of a session; None: the session ended.

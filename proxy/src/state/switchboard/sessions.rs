@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Joined, Switchboard};
 use crate::{
-    batch::request::{Admitted, BinderRequest, Permit, QuerierRequest, Question, Step, TokenHash},
+    batch::request::{Admitted, BinderRequest, Permit, Proof, QuerierRequest, Question, Step, TokenHash},
     message::{Ending, Refused},
     state::outbox::Outbox,
 };
@@ -22,9 +22,10 @@ impl Switchboard {
     }
 
     /// A session begins; None: a newer one of its peer is here already.
-    pub fn join(&self, id: SessionId) -> Option<Joined> {
+    pub fn join(&self, id: SessionId, proof: Proof) -> Option<Joined> {
         let mut fold = self.lock();
         let outbox = fold.open(id)?;
+        fold.prove(id, proof);
         let (done, attached) = oneshot::channel();
         self.binder.push(id, BinderRequest { done: vec![done], ..BinderRequest::new(Step::Attach) });
         self.metrics.sessions.set(fold.len() as i64);
@@ -42,11 +43,10 @@ impl Switchboard {
     /// Ends a session with a goodbye. The receiver is told when Postgres knows; None: the session ended already.
     pub fn disconnect(&self, id: SessionId) -> Option<oneshot::Receiver<()>> {
         let mut fold = self.lock();
-        if !fold.close(id) {
-            return None;
-        }
+        let proof = Some(fold.proof(id)?);
+        fold.close(id);
         let (done, committed) = oneshot::channel();
-        self.binder.push(id, BinderRequest { done: vec![done], ..BinderRequest::new(Step::Disconnect) });
+        self.binder.push(id, BinderRequest { done: vec![done], proof, ..BinderRequest::new(Step::Disconnect) });
         self.metrics.sessions.set(fold.len() as i64);
         Some(committed)
     }

@@ -14,7 +14,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser as _;
 use tailnet_harness::database::Database;
 use tailnet_proxy::{
-    batch::batcher::{Batcher, Batching, Request},
+    batch::{
+        batcher::{Batcher, Batching, Request},
+        request::Admitted,
+    },
     config::Config,
     message::Change,
     postgres::{listener::Listener, store::Store},
@@ -133,12 +136,14 @@ impl Coordinator {
         let listener = Listener::listen(&config.database_url, registration).await?;
 
         let (mut fold, mut sessions, mut outboxes) = (Fold::default(), HashMap::new(), HashMap::new());
+        let mut proofs = HashMap::new();
         let held: Vec<_> = pairs.held_by(place).collect();
         let batching = config.batching();
         for batch in held.chunks(batching.limit) {
             let hashes: Vec<&[u8]> = batch.iter().map(|place| hashes[*place].as_slice()).collect();
-            for identity in store.authenticate(&hashes).await? {
-                let id = identity.context("a token is no good")?.id;
+            for identity in store.authenticate(&hashes).await?.sessions {
+                let Admitted { id, proof, .. } = identity.context("a token is no good")?;
+                proofs.insert(id, proof);
                 sessions.insert(id.peer, id);
                 outboxes.insert(id.peer, fold.open(id).context("a session has a newer one")?);
             }
@@ -148,7 +153,8 @@ impl Coordinator {
         tasks.spawn(report(ear.listen(listener, mouth.clone()), mouth.clone()));
         let ids: Vec<SessionId> = sessions.values().copied().collect();
         for batch in ids.chunks(batching.limit) {
-            store.attach_peers(registration, batch).await?;
+            let proofs: Vec<&str> = batch.iter().map(|id| proofs[id].as_str()).collect();
+            store.attach_peers(registration, batch, &proofs).await?;
         }
         let (binder, workers) = (Arc::<Batcher<_, _>>::default(), config.workers().binder);
         for _ in 0..workers {
