@@ -26,9 +26,12 @@ CREATE TABLE tailnet_private.identities (
     name text CHECK (name <> ''),
     token_sha256 bytea NOT NULL UNIQUE CHECK (pg_catalog.length(token_sha256) = 32),
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    expires_at timestamptz,
     revoked_at timestamptz,
     session bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80);
+-- For the identities that expire, which are looked for again and again.
+CREATE INDEX identities_expires_at ON tailnet_private.identities (expires_at) WHERE revoked_at IS NULL AND expires_at IS NOT NULL;
 COMMENT ON TABLE tailnet_private.identities IS 'Peers that may connect. The network and the role of an identity never change';
 COMMENT ON COLUMN tailnet_private.identities.id IS 'The peer. The addresses of an agent follow from its id';
 COMMENT ON COLUMN tailnet_private.identities.network_id IS 'The network of the peer. It learns of no other network';
@@ -36,7 +39,8 @@ COMMENT ON COLUMN tailnet_private.identities.role IS 'agent, client or hub: deci
 COMMENT ON COLUMN tailnet_private.identities.name IS 'A name for people; NULL: it has none';
 COMMENT ON COLUMN tailnet_private.identities.token_sha256 IS 'SHA-256 of its token. A token has 244 random bits, so a salt would add nothing';
 COMMENT ON COLUMN tailnet_private.identities.created_at IS 'When it was made, by the clock of the database';
-COMMENT ON COLUMN tailnet_private.identities.revoked_at IS 'When it was revoked. From then on its token is refused; NULL: it is not revoked';
+COMMENT ON COLUMN tailnet_private.identities.expires_at IS 'From when on its token is refused; NULL: it does not expire';
+COMMENT ON COLUMN tailnet_private.identities.revoked_at IS 'When it was revoked, or found to be expired (then it is expires_at). From then on its token is refused; NULL: it is not revoked';
 COMMENT ON COLUMN tailnet_private.identities.session IS 'The newest session that was attached. A crash empties the unlogged tables but not this one, so no older session can be restored afterwards';
 
 CREATE TABLE tailnet_private.grants (

@@ -47,18 +47,27 @@ CREATE UNLOGGED TABLE tailnet_private.peers (
     node json,
     updated_at timestamptz NOT NULL,
     lost_at timestamptz,
+    key_id uuid,
+    token_number integer,
+    time_to_live interval,
+    forget_at timestamptz,
+    CHECK ((key_id IS NULL) = (token_number IS NULL) AND (key_id IS NULL) = (time_to_live IS NULL)),
     CHECK ((status IS NULL) = (node IS NULL) AND (node IS NULL) = (digest IS NULL))
 ) WITH (fillfactor = 70);
 -- Only for the end of a coordinator. Statements that find rows by id say "coordinator_id IS NOT DISTINCT FROM", which cannot
 -- use an index. With "=" and no statistics the planner would use this index, and compare each entry with all peers.
 CREATE INDEX peers_coordinator_id ON tailnet_private.peers (coordinator_id) WHERE coordinator_id IS NOT NULL;
--- For the removal of peers that stay lost. It is not on updated_at: each node update writes that column, and an index on it
+-- For the removal of peers with an identity that stay lost. It is not on updated_at: each node update writes that column, and an index on it
 -- would make HOT updates impossible.
-CREATE INDEX peers_lost_at ON tailnet_private.peers (lost_at) WHERE lost_at IS NOT NULL;
+CREATE INDEX peers_lost_at ON tailnet_private.peers (lost_at) WHERE lost_at IS NOT NULL AND key_id IS NULL;
+-- For the end of a key, or of one of its tokens.
+CREATE INDEX peers_key_id ON tailnet_private.peers (key_id, token_number) WHERE key_id IS NOT NULL;
+-- For the peers of keys that stay away.
+CREATE INDEX peers_forget_at ON tailnet_private.peers (forget_at) WHERE forget_at IS NOT NULL;
 COMMENT ON TABLE tailnet_private.peers IS 'Peers that are or were connected. Pages keep free room, so that node updates are HOT';
 COMMENT ON COLUMN tailnet_private.peers.id IS 'The peer';
-COMMENT ON COLUMN tailnet_private.peers.network_id IS 'A copy from the identity, where it never changes. So a change of a peer reads no other row of it';
-COMMENT ON COLUMN tailnet_private.peers.role IS 'A copy from the identity, where it never changes';
+COMMENT ON COLUMN tailnet_private.peers.network_id IS 'A copy from the identity or key, where it never changes. So a change of a peer reads no other row of it';
+COMMENT ON COLUMN tailnet_private.peers.role IS 'A copy from the identity or key, where it never changes';
 COMMENT ON COLUMN tailnet_private.peers.coordinator_id IS 'The coordinator that holds its live session; NULL: it has none';
 COMMENT ON COLUMN tailnet_private.peers.session IS 'Its newest session. Writes of its other sessions have no effect';
 COMMENT ON COLUMN tailnet_private.peers.status IS 'Status of its binding, ok or lost; NULL: it never announced a node';
@@ -66,6 +75,10 @@ COMMENT ON COLUMN tailnet_private.peers.digest IS 'Digest of the node without as
 COMMENT ON COLUMN tailnet_private.peers.node IS 'The node, as the peer announced it. The type json keeps the text; jsonb would be parsed and printed at each step';
 COMMENT ON COLUMN tailnet_private.peers.updated_at IS 'When the binding or the session last changed';
 COMMENT ON COLUMN tailnet_private.peers.lost_at IS 'When its session ended without a goodbye; NULL: it has a live session';
+COMMENT ON COLUMN tailnet_private.peers.key_id IS 'The key that it came with: it is ephemeral, and has no identity; NULL: it has one';
+COMMENT ON COLUMN tailnet_private.peers.token_number IS 'Which token of the key its newest session came with; NULL: it has an identity';
+COMMENT ON COLUMN tailnet_private.peers.time_to_live IS 'How long it is kept after its session ended, a copy from the key; NULL: it has an identity';
+COMMENT ON COLUMN tailnet_private.peers.forget_at IS 'When it is removed, unless it comes back; NULL: it has a live session or an identity';
 
 CREATE UNLOGGED TABLE tailnet_private.tunnels (
     src uuid NOT NULL,

@@ -26,7 +26,10 @@ BEGIN
         WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
           -- These run for each row. To apply settings would cost more than the functions themselves.
           AND p.oid NOT IN ('tailnet_private.connection_key(uuid, uuid, text)'::regprocedure,
-                            'tailnet_private.prove_session(bytea, integer, uuid, uuid, bigint)'::regprocedure)
+                            'tailnet_private.prove_session(bytea, integer, uuid, uuid, uuid, integer, bigint)'::regprocedure,
+                            'tailnet_private.resume_secret(text)'::regprocedure,
+                            'tailnet_private.resumed_peer(bytea, text, uuid, uuid)'::regprocedure,
+                            'tailnet_private.resume_token(bytea, integer, uuid, uuid, uuid)'::regprocedure)
     LOOP
         PERFORM tailnet_private.pin_function(f);
     END LOOP;

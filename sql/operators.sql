@@ -97,6 +97,11 @@ DECLARE
     found record;
 BEGIN
     SELECT i.network_id, i.role INTO found FROM tailnet_private.identities i WHERE i.id = expect_role.peer;
+    IF found IS NULL AND (SELECT p.key_id FROM tailnet_private.peers p WHERE p.id = expect_role.peer) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = pg_catalog.format('peer %s came with a shared key, expected a peer with an identity', expect_role.peer),
+            HINT = 'Its key says what it may do: it has no grants of its own.';
+    END IF;
     IF found IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = pg_catalog.format('there is no peer %s', coalesce(expect_role.peer::text, 'NULL')),

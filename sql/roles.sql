@@ -24,7 +24,7 @@ GRANT USAGE ON SCHEMA tailnet TO tailnet_proxy, tailnet_reader, tailnet_writer;
 GRANT SELECT ON ALL TABLES IN SCHEMA tailnet TO tailnet_reader;
 GRANT EXECUTE ON FUNCTION tailnet.tunnel_peer_ids(uuid[]), tailnet.tunnel_peer_bindings(uuid[]) TO tailnet_reader;
 GRANT EXECUTE ON FUNCTION
-    tailnet.authenticate(bytea[]),
+    tailnet.authenticate(bytea[], text[]),
     tailnet.register_coordinator(uuid, text, integer),
     tailnet.listen_coordinator(uuid),
     tailnet.heartbeat_coordinator(uuid, boolean),

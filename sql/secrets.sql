@@ -2,7 +2,7 @@
 -- crash of Postgres.
 --
 -- A proxy names its sessions by number. The number that it got from tailnet.authenticate comes with a proof: a MAC over the
--- number and the peer. Without it a call could take any number, and lock the peer out for good with the highest one.
+-- number, the peer and the key. Without it a call could take any number, and lock the peer out for good with the highest one.
 
 CREATE TABLE tailnet_private.secrets (
     number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -18,10 +18,10 @@ SELECT pg_catalog.pg_extension_config_dump('tailnet_private.secrets', '');
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.secrets_number_seq', '');
 
 CREATE FUNCTION tailnet_private.prove_session(
-    secret bytea, number integer, network uuid, peer uuid, session bigint) RETURNS text
+    secret bytea, number integer, network uuid, peer uuid, key uuid, token integer, session bigint) RETURNS text
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prove_session_wrapper';
-COMMENT ON FUNCTION tailnet_private.prove_session(bytea, integer, uuid, uuid, bigint) IS 'The proof that this peer was given this session number: the number of the secret, and a MAC with it';
-REVOKE ALL ON FUNCTION tailnet_private.prove_session(bytea, integer, uuid, uuid, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION tailnet_private.prove_session(bytea, integer, uuid, uuid, uuid, integer, bigint) IS 'The proof that this peer was given this session number: the number of the secret, the key and token that it came with (nil and 0: its own), and a MAC';
+REVOKE ALL ON FUNCTION tailnet_private.prove_session(bytea, integer, uuid, uuid, uuid, integer, bigint) FROM PUBLIC;
 
 CREATE FUNCTION tailnet.rotate_secret(forget boolean DEFAULT false) RETURNS integer
 LANGUAGE plpgsql AS $$

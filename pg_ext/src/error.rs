@@ -26,6 +26,8 @@ pub enum Error {
     Protocol(i32),
     #[error("there is no peer {0}")]
     UnknownPeer(Uuid),
+    #[error("there is no shared key {0}")]
+    UnknownKey(Uuid),
     #[error("events are malformed")]
     Events(#[source] serde_json::Error),
     #[error("event {place} {error}")]
@@ -53,7 +55,7 @@ impl Error {
             Self::Isolation => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             Self::NotRegistered => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Protocol(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::UnknownPeer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::UnknownPeer(_) | Self::UnknownKey(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::Spi(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Self::Corrupt(_) => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
         }
@@ -72,6 +74,7 @@ impl Error {
             ),
             Self::Protocol(found) if *found > PROTOCOL => Some("Install the new extension before the new proxies."),
             Self::Protocol(_) => Some("Install the proxy of the same release as the extension."),
+            Self::UnknownKey(_) => Some("A key of kind peer is a peer: tailnet.revoke_peer revokes it."),
             _ => None,
         }
     }

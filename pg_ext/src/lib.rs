@@ -19,11 +19,13 @@
 //!   - [`order::fanout`]: events, each for the coordinators that must hear of it
 //!   - [`order::turn`]: changes of a network happen one after the other
 //! - [`credentials`], what a caller must show
-//!   - [`credentials::proof`]: a session number counts only with its proof
+//!   - `credentials::mac`: authentication codes; [`credentials::proof`]: a session number counts only with its proof
+//!   - `credentials::resume`: a peer of a shared key comes back as the same peer
 //!   - [`credentials::session_numbers`]: new numbers are above all that were given out
 //! - [`peers`], what peers do
 //!   - [`peers::batch`]: sessions and tunnel requests in arguments; [`peers::fencing`]: the newest session counts
 //!   - [`peers::binding`]: nodes; [`peers::view`]: what a session must know of its tunnel partners
+//!   - [`peers::key_peers`]: how many peers each key has
 //!   - [`peers::permission`]: which tunnels a session may open
 //!   - [`peers::tunnel_events`]: who is told of tunnels; [`peers::tunnel`]: tunnels are opened and closed
 //!   - [`peers::handshake`]: a peer is ready for a handshake
@@ -31,6 +33,7 @@
 //!   - [`peers::session_end`]: sessions are lost and disconnected
 //! - [`withdrawals`], what operators take away
 //!   - [`withdrawals::pending`]: what is to end
+//!   - [`withdrawals::expiry`]: what was good until some time; [`withdrawals::absent_peers`]: peers of keys that stay away
 //!   - [`withdrawals::ended_peers`]: peers that may not connect any more; [`withdrawals::forbidden_tunnels`]: tunnels that
 //!     nothing allows any more
 //!   - [`withdrawals::reap`]: a proxy ends what is pending; [`withdrawals::revocation`]: an operator takes away access
@@ -69,10 +72,11 @@ extern "C-unwind" fn _PG_init() {
 
 extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
-extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["durable"]);
+extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["durable"]);
 extension_sql_file!("../../sql/secrets.sql", name = "secrets", requires = ["durable"]);
-extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["secrets"]);
+extension_sql_file!("../../sql/keys.sql", name = "keys", requires = ["ephemeral", "operators"]);
+extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["keys", "secrets"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
 extension_sql_file!(
@@ -80,11 +84,11 @@ extension_sql_file!(
     name = "connection_logs",
     requires = ["durable", upsert_connection_logs]
 );
-extension_sql_file!("../../sql/views.sql", name = "views", requires = ["ephemeral"]);
+extension_sql_file!("../../sql/views.sql", name = "views", requires = ["keys"]);
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agent_connections", "connection_logs", "pending", "secrets", "views"]
+    requires = ["agent_connections", "connection_logs", "keys", "pending", "secrets", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",
@@ -104,6 +108,7 @@ extension_sql_file!(
         ready_for_handshake,
         view_peers,
         reap,
+        revoke_key,
         revoke_peer,
         revoke_tunnel,
         upsert_connection_logs

@@ -36,6 +36,7 @@ mod frames;
 mod handshakes;
 mod harness;
 mod hubs;
+mod keys;
 mod networks;
 mod orders;
 mod plans;

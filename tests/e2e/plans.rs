@@ -58,7 +58,7 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 /// Every function of the extension, with a batch of 500 if it takes one, and the result: a call without an effect would
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
 const CALLS: [(&str, &str, &str); 26] = [
-    ("authenticate", "$hashes", "500 rows"),
+    ("authenticate", "$hashes, array_fill(''::text, '{500}')", "500 rows"),
     ("attach_peers", "$registration, $clients, $sessions, $proofs_of_clients", "500"),
     ("attach_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
     ("bind_peers", "$registration, $clients, $sessions, $nodes", "500"),
@@ -88,11 +88,13 @@ const CALLS: [(&str, &str, &str); 26] = [
 ];
 
 /// These functions read no large table, or no peer waits for them.
-const EXEMPT: [&str; 6] = [
+const EXEMPT: [&str; 8] = [
+    "create_key",
     "create_network",
     "create_peer",
     "drop_connection_logs",
     "listen_coordinator",
+    "revoke_key",
     "rotate_secret",
     "set_agent_timeouts",
 ];

@@ -66,7 +66,9 @@ async fn roles_reader_reads_the_views_and_calls_the_lookups(stack: &Stack) -> Re
     let reader = stack.database().connect().await?;
     reader.batch_execute("SET ROLE tailnet_reader").await?;
     assert_eq!(callable(stack, "tailnet_reader").await?, READER_FUNCTIONS);
-    for call in ["authenticate('{}')", "create_network('mine')", "register_coordinator(gen_random_uuid(), 'x', 1)"] {
+    for call in
+        ["authenticate('{}', '{}')", "create_network('mine')", "register_coordinator(gen_random_uuid(), 'x', 1)"]
+    {
         assert_refused(&reader, &format!("SELECT tailnet.{call}")).await?;
     }
     assert_rights(stack, &reader, "tailnet_reader", true).await?;

@@ -28,7 +28,8 @@ CREATE FUNCTION hear(coordinator text) RETURNS void LANGUAGE plpgsql
 
 -- The proofs that the extension would give with these session numbers, and calls with them.
 CREATE FUNCTION proofs(peers uuid[], sessions bigint[]) RETURNS text[] LANGUAGE sql AS $$
-    SELECT array_agg(tailnet_private.prove_session(k.secret, k.number, i.network_id, q.peer, q.session) ORDER BY q.ord)
+    SELECT array_agg(tailnet_private.prove_session(
+        k.secret, k.number, i.network_id, q.peer, '00000000-0000-0000-0000-000000000000', 0, q.session) ORDER BY q.ord)
     FROM unnest(peers, sessions) WITH ORDINALITY q(peer, session, ord)
     JOIN tailnet_private.identities i ON i.id = q.peer
     CROSS JOIN (SELECT * FROM tailnet_private.secrets ORDER BY number DESC LIMIT 1) k
@@ -49,7 +50,8 @@ CREATE PROCEDURE start() LANGUAGE sql AS $$
     FROM unnest('{x,y,z}'::text[]) name;
 $$;
 CREATE PROCEDURE stop() LANGUAGE sql AS $$
-    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.pending, tailnet_private.coordinators,
+    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.pending, tailnet_private.keys,
+        tailnet_private.tokens, tailnet_private.key_peers, tailnet_private.coordinators,
         tailnet_private.restoration, tailnet_private.peers, tailnet_private.tunnels, tailnet_private.agent_connections, tailnet_private.connection_logs;
 $$;
 

@@ -141,6 +141,13 @@ pub enum Message {
     Updates(Vec<Update>),
     /// `acknowledged`: reports of this peer that are committed.
     Acknowledged(Vec<Uuid>),
+    /// `resume`: the peer's own id, and the token with which it comes back as the same peer.
+    Resume {
+        /// The peer.
+        id: Uuid,
+        /// The token.
+        token: String,
+    },
     /// `error`.
     Error(String),
     /// The websocket ended. No code: without a close frame.
@@ -157,7 +164,15 @@ pub enum Message {
 enum Frame {
     Updates { peer_updates: Vec<Update> },
     Acknowledged { acknowledged: Vec<Uuid> },
+    Resume { resume: Resume },
     Error { error: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    id: Uuid,
+    token: String,
 }
 
 impl Message {
@@ -173,6 +188,7 @@ impl Message {
             }
             Frame::Updates { peer_updates } => Self::Updates(peer_updates),
             Frame::Acknowledged { acknowledged } => Self::Acknowledged(acknowledged),
+            Frame::Resume { resume: Resume { id, token } } => Self::Resume { id, token },
             Frame::Error { error } => Self::Error(error),
         })
     }

@@ -35,18 +35,26 @@ pub struct Credentials {
     pub subprotocols: Vec<String>,
     /// Sent as `traceparent`: the span that the connection belongs to.
     pub traceparent: Option<String>,
+    /// Sent as `Tailnet-Resume`. Empty: the peer asks for a resume token.
+    pub resume: Option<String>,
 }
 
 impl Credentials {
     /// As programs do it: the token in the header.
     pub fn header(token: &str) -> Self {
-        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()], traceparent: None }
+        Self { bearer: Some(token.to_owned()), subprotocols: vec![SUBPROTOCOL.to_owned()], ..Self::default() }
     }
 
     /// As browsers do it, which cannot set a header: the token as a subprotocol.
     pub fn subprotocol(token: &str) -> Self {
         let subprotocols = vec![SUBPROTOCOL.to_owned(), format!("bearer.{token}")];
-        Self { bearer: None, subprotocols, traceparent: None }
+        Self { subprotocols, ..Self::default() }
+    }
+
+    /// The same, with this resume token; empty: it asks for one.
+    #[must_use]
+    pub fn resuming(self, resume: &str) -> Self {
+        Self { resume: Some(resume.to_owned()), ..self }
     }
 
     /// The same, and the connection belongs to this span.
@@ -108,6 +116,9 @@ impl Coordinator {
         }
         if let Some(traceparent) = &credentials.traceparent {
             request = request.with_header("traceparent", traceparent);
+        }
+        if let Some(resume) = &credentials.resume {
+            request = request.with_header("Tailnet-Resume", resume);
         }
         for protocol in &credentials.subprotocols {
             request = request.with_sub_protocol(protocol);

@@ -119,6 +119,10 @@ pub enum Ending {
     Superseded,
     /// An operator revoked the peer.
     Revoked,
+    /// It or its key has expired.
+    Expired,
+    /// Its key has as many peers as it may.
+    Full,
     /// Its number comes without the proof that the extension gave with it. The peer may connect again.
     Unproved,
     /// For a reason of a newer extension. The extension never writes this.
@@ -131,6 +135,8 @@ impl From<String> for Ending {
         match word.as_str() {
             "superseded" => Self::Superseded,
             "revoked" => Self::Revoked,
+            "expired" => Self::Expired,
+            "full" => Self::Full,
             "unproved" => Self::Unproved,
             _ => Self::Unknown,
         }

@@ -22,7 +22,7 @@ const NETWORKS: &str = "
 const LOSE_ALL: &str = "
     UPDATE tailnet_private.peers p SET
         coordinator_id = NULL, status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END,
-        updated_at = now, lost_at = now
+        updated_at = now, lost_at = now, forget_at = now + p.time_to_live
     FROM (SELECT o.id, o.status FROM tailnet_private.peers o WHERE o.coordinator_id = $1) old, pg_catalog.clock_timestamp() now
     WHERE p.id = old.id
     RETURNING p.id, p.role, old.status IS NOT DISTINCT FROM 'ok'";

@@ -1,4 +1,5 @@
-//! Peers that stay lost are removed after some time.
+//! Peers with an identity that stay lost are removed after some time. Those that came with a key are forgotten by
+//! [`crate::withdrawals::reap`].
 
 use crate::{
     error::Error,
@@ -13,7 +14,7 @@ const MAX_REMOVED: i64 = 500;
 
 const LOST: &str = "
     SELECT p.id FROM tailnet_private.peers p
-    WHERE p.lost_at < (SELECT pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1))
+    WHERE p.lost_at < (SELECT pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)) AND p.key_id IS NULL
     ORDER BY p.lost_at LIMIT $2";
 
 const STILL_LOST: &str = "

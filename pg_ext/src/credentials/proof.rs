@@ -1,18 +1,17 @@
-//! Proofs: a session number counts only with the MAC that the extension gave with it.
+//! Proofs: a session number counts only with the code that the extension gave with it.
 //!
-//! A proof is the number of a secret and a MAC with it over network, peer and session number, in base64. A proxy keeps it as
-//! it is.
+//! A proof is, in base64, the number of a secret, the key and the token with which the peer came, and a code with the secret
+//! over these, network, peer and session number. A proxy keeps it as it is.
 
 use std::collections::{BTreeSet, HashMap};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use pgrx::prelude::*;
-use sha2::Sha256;
 use tailnet_wire::SessionId;
 use uuid::Uuid;
 
 use crate::{
+    credentials::mac::{self, Purpose},
     error::Error,
     order::turn::Turn,
     pg::{statement::rows, uuids::from_pg},
@@ -21,65 +20,94 @@ use crate::{
 const SECRETS: &str = "
     SELECT s.number, s.secret FROM unnest($1) q(number) JOIN tailnet_private.secrets s ON s.number = q.number";
 
-/// A MAC of 128 bits cannot be guessed, and each guess costs a call.
-const MAC_SIZE: usize = 16;
+/// With what a peer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credential {
+    /// Nil: it has an identity.
+    pub key: Uuid,
+    /// Which token of the key.
+    pub token: i32,
+}
+
+/// A proof that is not judged yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof {
+    secret: i32,
+    pub credential: Credential,
+    code: [u8; mac::SIZE],
+}
 
 /// Sessions of a call, by what their proofs are worth.
 #[derive(Debug, Default)]
 pub struct Judged {
-    pub proved: Vec<SessionId>,
+    pub proved: HashMap<SessionId, Credential>,
     /// The proof is of another session, of another network, malformed, or made with a secret that was forgotten.
     pub unproved: Vec<SessionId>,
 }
 
 /// Judges the proofs of sessions whose peers exist; sessions of other peers are in neither list.
-pub fn judge(turn: &Turn, sessions: &[SessionId], proofs: &[String]) -> Result<Judged, Error> {
-    let parsed: Vec<Option<Proof>> = proofs.iter().map(|text| Proof::parse(text)).collect();
-    let numbers: BTreeSet<i32> = parsed.iter().flatten().map(|proof| proof.secret).collect();
+pub fn judge(turn: &Turn, sessions: &[SessionId], proofs: &[Option<Proof>]) -> Result<Judged, Error> {
+    let numbers: BTreeSet<i32> = proofs.iter().flatten().map(|proof| proof.secret).collect();
     let numbers: Vec<i32> = numbers.into_iter().collect();
     let secrets: HashMap<i32, Vec<u8>> =
         rows(SECRETS, &[numbers.into()], |row| Ok((row.get(1)?, row.get(2)?)))?.into_iter().collect();
     let mut judged = Judged::default();
-    for (session, proof) in sessions.iter().zip(parsed) {
-        let Some(membership) = turn.memberships.get(&session.peer) else { continue };
-        let proved = proof.is_some_and(|proof| {
-            secrets.get(&proof.secret).is_some_and(|secret| {
-                mac(secret, membership.network, *session).verify_truncated_left(&proof.mac).is_ok()
-            })
+    for (session, proof) in sessions.iter().zip(proofs) {
+        let membership = turn.memberships.get(&session.peer);
+        let proved = proof.zip(membership).filter(|(proof, membership)| {
+            secrets.get(&proof.secret).is_some_and(|secret| proof.proves(secret, membership.network, *session))
         });
-        if proved { &mut judged.proved } else { &mut judged.unproved }.push(*session);
+        match proved {
+            Some((proof, _)) => {
+                judged.proved.insert(*session, proof.credential);
+            }
+            None if membership.is_some() => judged.unproved.push(*session),
+            None => {}
+        }
     }
     Ok(judged)
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Proof {
-    secret: i32,
-    mac: [u8; MAC_SIZE],
-}
-
 impl Proof {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads a proof; None: it is malformed.
+    pub fn parse(text: &str) -> Option<Self> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (secret, mac) = bytes.split_first_chunk()?;
-        Some(Self { secret: i32::from_be_bytes(*secret), mac: mac.try_into().ok()? })
+        let (secret, rest) = bytes.split_first_chunk()?;
+        let (key, rest) = rest.split_first_chunk()?;
+        let (token, code) = rest.split_first_chunk()?;
+        let credential = Credential { key: Uuid::from_bytes(*key), token: i32::from_be_bytes(*token) };
+        Some(Self { secret: i32::from_be_bytes(*secret), credential, code: code.try_into().ok()? })
+    }
+
+    fn proves(&self, secret: &[u8], network: Uuid, session: SessionId) -> bool {
+        with_message(network, session, self.credential, |parts| {
+            mac::verify(secret, Purpose::Session, parts, &self.code)
+        })
     }
 }
 
-fn mac(secret: &[u8], network: Uuid, session: SessionId) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any size");
-    mac.update(b"session");
-    mac.update(network.as_bytes());
-    mac.update(session.peer.as_bytes());
-    mac.update(&session.number.to_be_bytes());
-    mac
+fn with_message<T>(network: Uuid, session: SessionId, credential: Credential, then: impl FnOnce(&[&[u8]]) -> T) -> T {
+    let (token, number) = (credential.token.to_be_bytes(), session.number.to_be_bytes());
+    then(&[network.as_bytes(), session.peer.as_bytes(), credential.key.as_bytes(), &token, &number])
 }
 
 /// `sql/secrets.sql` declares the function.
 #[pg_extern(immutable, parallel_safe, sql = false)]
-fn prove_session(secret: &[u8], number: i32, network: pgrx::Uuid, peer: pgrx::Uuid, session: i64) -> String {
-    let mac = mac(secret, from_pg(network), SessionId { peer: from_pg(peer), number: session }).finalize().into_bytes();
+fn prove_session(
+    secret: &[u8],
+    number: i32,
+    network: pgrx::Uuid,
+    peer: pgrx::Uuid,
+    key: pgrx::Uuid,
+    token: i32,
+    session: i64,
+) -> String {
+    let credential = Credential { key: from_pg(key), token };
+    let session = SessionId { peer: from_pg(peer), number: session };
+    let code = with_message(from_pg(network), session, credential, |parts| mac::code(secret, Purpose::Session, parts));
     let mut proof = number.to_be_bytes().to_vec();
-    proof.extend_from_slice(&mac[..MAC_SIZE]);
+    proof.extend_from_slice(credential.key.as_bytes());
+    proof.extend_from_slice(&token.to_be_bytes());
+    proof.extend_from_slice(&code);
     BASE64_URL_SAFE_NO_PAD.encode(proof)
 }

@@ -10,7 +10,7 @@ const KEEP_AHEAD: &str = "
 
 /// A failover to a standby that was behind, or a restored backup, makes the sequence forget numbers that proxies hold. New
 /// sessions would have lower numbers than old ones, and count as older. So a proved number moves the sequence on.
-pub fn keep_ahead(proved: &[SessionId]) -> Result<(), Error> {
-    let Some(highest) = proved.iter().map(|session| session.number).max() else { return Ok(()) };
+pub fn keep_ahead<'a>(proved: impl Iterator<Item = &'a SessionId>) -> Result<(), Error> {
+    let Some(highest) = proved.map(|session| session.number).max() else { return Ok(()) };
     run(KEEP_AHEAD, &[highest.into()]).map(drop)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use pgrx::datum::DatumWithOid;
 use tailnet_wire::{Event, Refusal, Role, SessionId};
 use uuid::Uuid;
 
@@ -17,33 +18,39 @@ use crate::{
     },
 };
 
-/// The coordinator of a registration, with the peers that are found in a table. A coordinator without a peer is one row.
+/// The coordinator of a registration, with the peers of a query. A coordinator without a peer is one row.
 macro_rules! coordinator_and_peers {
-    ($table:literal) => {
+    ($peers:literal) => {
         concat!(
             "
     SELECT c.id, k.id, k.network_id, k.role
     FROM tailnet_private.coordinators c
-    LEFT JOIN LATERAL (
-        SELECT p.id, p.network_id, p.role FROM unnest($2) q(id) JOIN ",
-            $table,
-            " p ON p.id = q.id
-    ) k ON true
+    LEFT JOIN LATERAL (",
+            $peers,
+            ") k ON true
     WHERE c.registration = $1"
         )
     };
 }
 
 /// With the peers that are or were connected.
-const AMONG_PEERS: &str = coordinator_and_peers!("tailnet_private.peers");
+const AMONG_PEERS: &str = coordinator_and_peers!(
+    "SELECT p.id, p.network_id, p.role FROM unnest($2) q(id) JOIN tailnet_private.peers p ON p.id = q.id"
+);
 
-/// With all peers that exist.
-const AMONG_IDENTITIES: &str = coordinator_and_peers!("tailnet_private.identities");
+/// With all peers that exist, or may come with a key. If a call says that a peer with an identity came with a key, the identity
+/// counts: it comes last.
+const AMONG_CREDENTIALS: &str = coordinator_and_peers!(
+    "
+        SELECT q.id, y.network_id, y.role FROM unnest($3, $4) q(id, key) JOIN tailnet_private.keys y ON y.id = q.key
+        UNION ALL
+        SELECT i.id, i.network_id, i.role FROM unnest($2) q(id) JOIN tailnet_private.identities i ON i.id = q.id"
+);
 
 const MEMBERSHIPS: &str = "
-    SELECT i.id, i.network_id, i.role
-    FROM unnest($1) q(id)
-    JOIN tailnet_private.identities i ON i.id = q.id";
+    SELECT p.id, p.network_id, p.role FROM unnest($1) q(id) JOIN tailnet_private.peers p ON p.id = q.id
+    UNION ALL
+    SELECT i.id, i.network_id, i.role FROM unnest($1) q(id) JOIN tailnet_private.identities i ON i.id = q.id";
 
 /// A coordinator's turn. It holds the locks of the networks of the peers that the coordinator acts for.
 pub struct Turn {
@@ -63,25 +70,37 @@ impl Turn {
         batch: &mut Vec<T>,
         peer: impl Fn(&T) -> Uuid,
     ) -> Result<Self, Error> {
-        let turn = Self::of(AMONG_PEERS, registration, batch.iter().map(&peer))?;
+        let registration = hold(registration)?;
+        let peers: BTreeSet<Uuid> = batch.iter().map(&peer).collect();
+        let turn = Self::of(AMONG_PEERS, &[to_pg(registration).into(), uuid_array(peers).into()])?;
         batch.retain(|entry| turn.memberships.contains_key(&peer(entry)));
         Ok(turn)
     }
 
-    /// Like [`Self::take`], but looks the peers up among the identities. They may have no row in the table of peers: it is
-    /// their first session, or a crash has emptied the table.
-    pub fn take_of_all(registration: Option<pgrx::Uuid>, batch: &[SessionId]) -> Result<Self, Error> {
-        Self::of(AMONG_IDENTITIES, registration, batch.iter().map(|session| session.peer))
-    }
-
-    fn of(
-        sql: &'static str,
+    /// Like [`Self::take`], but looks the peers up among the identities, or at the key with which they say that they came. They
+    /// may have no row in the table of peers: it is their first session, or a crash has emptied the table.
+    pub fn take_of_all(
         registration: Option<pgrx::Uuid>,
-        peers: impl Iterator<Item = Uuid>,
+        batch: &[SessionId],
+        keys: impl Iterator<Item = Option<Uuid>>,
     ) -> Result<Self, Error> {
         let registration = hold(registration)?;
-        let peers: BTreeSet<Uuid> = peers.collect();
-        let found = rows(sql, &[to_pg(registration).into(), uuid_array(peers).into()], |row| {
+        let (ephemeral, keys): (Vec<Uuid>, Vec<Uuid>) =
+            batch.iter().zip(keys).filter_map(|(session, key)| Some((session.peer, key?))).unzip();
+        let peers: BTreeSet<Uuid> = batch.iter().map(|session| session.peer).collect();
+        Self::of(
+            AMONG_CREDENTIALS,
+            &[
+                to_pg(registration).into(),
+                uuid_array(peers).into(),
+                uuid_array(ephemeral).into(),
+                uuid_array(keys).into(),
+            ],
+        )
+    }
+
+    fn of(sql: &'static str, parameters: &[DatumWithOid<'_>]) -> Result<Self, Error> {
+        let found = rows(sql, parameters, |row| {
             let peer = row.maybe_id(2)?.map(|id| Ok::<_, Error>((id, Membership::from_row(row, 3)?))).transpose()?;
             Ok((row.id(1)?, peer))
         })?;

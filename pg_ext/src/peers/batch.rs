@@ -6,6 +6,7 @@ use tailnet_wire::SessionId;
 use uuid::Uuid;
 
 use crate::{
+    credentials::proof::Proof,
     error::Error,
     order::turn::Turn,
     pg::{
@@ -34,11 +35,21 @@ pub fn proved_sessions(
     peers: Array<pgrx::Uuid>,
     sessions: Array<i64>,
     proofs: Array<String>,
-) -> Result<(Vec<SessionId>, Vec<String>), Error> {
+) -> Result<(Vec<SessionId>, Vec<Option<Proof>>), Error> {
     let batch = self::sessions(peers, sessions)?;
     let proofs = arguments::values("proofs", proofs)?;
     arguments::same_length("peers", &batch, "proofs", &proofs)?;
-    Ok((batch, proofs))
+    Ok((batch, proofs.iter().map(|text| Proof::parse(text)).collect()))
+}
+
+/// Waits for the turn of these sessions, whether or not their peers are in the table of peers.
+pub fn take_proved(
+    registration: Option<pgrx::Uuid>,
+    batch: &[SessionId],
+    proofs: &[Option<Proof>],
+) -> Result<Turn, Error> {
+    let keys = proofs.iter().map(|proof| proof.map(|proof| proof.credential.key).filter(|key| !key.is_nil()));
+    Turn::take_of_all(registration, batch, keys)
 }
 
 /// Reads requests from arguments.

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod binding;
 pub mod fencing;
 mod handshake;
+pub mod key_peers;
 pub mod permission;
 pub mod session_end;
 mod session_start;

@@ -1,4 +1,4 @@
-//! Which tunnels a session may open: roles and grants.
+//! Which tunnels a session may open: roles, grants, and whether both ends are good.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,34 @@ use crate::{
     pg::statement::rows,
 };
 
-/// Whether a tunnel is allowed, as an expression over the identities of its ends (`s` and `d`) and their network (`n`). A
-/// peer of another network is treated like one that does not exist, so that nobody learns of it.
+/// Joins what decides whether tunnels are allowed to a query of tunnels `q(src, dst)` and the rows `p` of their sources. An end
+/// has an identity (`si`, `di`), or it came with a key (`sk`, `dk`). Rows of peers are found by id alone: with a condition on
+/// the key the planner would use the index of keys, and compare each entry with all peers that have one.
+macro_rules! tunnel_ends {
+    () => {
+        "
+    JOIN tailnet_private.networks n ON n.id = p.network_id
+    LEFT JOIN tailnet_private.identities si ON si.id = p.id
+    LEFT JOIN tailnet_private.keys sk ON sk.id = p.key_id
+    LEFT JOIN tailnet_private.identities di ON di.id = q.dst
+    LEFT JOIN tailnet_private.peers dp ON dp.id = q.dst
+    LEFT JOIN tailnet_private.keys dk ON dk.id = dp.key_id"
+    };
+}
+pub(crate) use tunnel_ends;
+
+/// Whether a tunnel is allowed: true, false or NULL, which is false. A peer of another network is treated like one that does
+/// not exist, so that nobody learns of it.
 macro_rules! tunnel_rule {
     () => {
         "(
-        s.revoked_at IS NULL AND d.revoked_at IS NULL AND d.network_id = s.network_id AND d.id <> s.id
-        AND (s.role = 'hub'
-             OR s.role = 'client' AND d.role = 'agent' AND (
+        q.src <> q.dst AND coalesce(di.network_id, dk.network_id) = p.network_id
+        AND coalesce(si.revoked_at, sk.ended_at, di.revoked_at, dk.ended_at) IS NULL
+        AND (coalesce(least(si.expires_at, sk.expires_at, di.expires_at, dk.expires_at) > pg_catalog.clock_timestamp(), true))
+        AND (p.role = 'hub'
+             OR p.role = 'client' AND coalesce(di.role, dk.role) = 'agent' AND (
                  n.clients_reach_all_agents
-                 OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = s.id AND g.agent_id = d.id))))"
+                 OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = p.id AND g.agent_id = q.dst))))"
     };
 }
 pub(crate) use tunnel_rule;
@@ -28,14 +46,13 @@ pub(crate) use tunnel_rule;
 /// The requests of current sessions, and whether each is allowed.
 const JUDGE: &str = concat!(
     "
-    SELECT q.ord, d.id IS NOT NULL AND ",
+    SELECT q.ord, ",
     tunnel_rule!(),
-    "
+    " IS TRUE
     FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
-    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1
-    JOIN tailnet_private.identities s ON s.id = q.src
-    JOIN tailnet_private.networks n ON n.id = s.network_id
-    LEFT JOIN tailnet_private.identities d ON d.id = q.dst
+    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1",
+    tunnel_ends!(),
+    "
     ORDER BY q.ord"
 );
 

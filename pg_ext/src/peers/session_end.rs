@@ -9,8 +9,9 @@ use crate::{
     error::{Error, raise_error},
     order::{fanout::Fanout, turn::Turn},
     peers::{
-        batch::{proved_sessions, session_parameters, sessions},
+        batch::{proved_sessions, session_parameters, sessions, take_proved},
         fencing::{newest, remember},
+        key_peers,
     },
     pg::{
         arguments::Array,
@@ -25,7 +26,7 @@ use crate::{
 /// no longer exists. So the end of 7 also ends 5: `o.session <= q.session`.
 const LOSE: &str = "
     UPDATE tailnet_private.peers p SET
-        coordinator_id = NULL, session = old.ended, updated_at = now, lost_at = now,
+        coordinator_id = NULL, session = old.ended, updated_at = now, lost_at = now, forget_at = now + p.time_to_live,
         status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END
     FROM (
         SELECT o.id, o.status, o.session, q.session AS ended
@@ -47,7 +48,8 @@ const DISCONNECT: &str = "
 
 const DELETE_OUTBOUND: &str = "DELETE FROM tailnet_private.tunnels t USING unnest($1) q(id) WHERE t.src = q.id";
 
-const DELETE_PEERS: &str = "DELETE FROM tailnet_private.peers p USING unnest($1) q(id) WHERE p.id = q.id";
+const DELETE_PEERS: &str = "
+    DELETE FROM tailnet_private.peers p USING unnest($1) q(id) WHERE p.id = q.id RETURNING p.key_id";
 
 #[pg_extern]
 fn lose_peers(registration: Option<pgrx::Uuid>, peers: Array<pgrx::Uuid>, sessions: Array<i64>) -> i32 {
@@ -76,8 +78,8 @@ fn disconnect_peers(
 ) -> i32 {
     raise_error(|| {
         let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
-        let mut turn = Turn::take_of_all(registration, &batch)?;
-        let batch = newest(proof::judge(&turn, &batch, &proofs)?.proved);
+        let mut turn = take_proved(registration, &batch, &proofs)?;
+        let batch = newest(proof::judge(&turn, &batch, &proofs)?.proved.into_keys().collect());
         remember(&turn, &batch)?;
         let ended = rows(DISCONNECT, &session_parameters(&turn, &batch), |row| {
             Ok((row.id(1)?, row.maybe_id(2)?, row.get(3)?, row.get(4)?))
@@ -104,6 +106,6 @@ pub fn remove(fanout: &mut Fanout, peers: &[(Uuid, Role)]) -> Result<(), Error> 
     fanout.tell_partners(peers, |id| Event::Disconnected { id })?;
     let ids = || uuid_array(peers.iter().map(|(id, _)| *id));
     run(DELETE_OUTBOUND, &[ids().into()])?;
-    run(DELETE_PEERS, &[ids().into()])?;
-    Ok(())
+    let keys = rows(DELETE_PEERS, &[ids().into()], |row| row.maybe_id(1))?;
+    key_peers::count(keys.into_iter().flatten().map(|key| (key, -1)))
 }

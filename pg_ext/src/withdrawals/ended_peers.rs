@@ -2,22 +2,34 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tailnet_wire::{Ending, Event};
+use tailnet_wire::{Ending, Event, Role};
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    order::{fanout::Fanout, membership::Membership},
+    order::fanout::Fanout,
     peers::{session_end::remove, tunnel_events::tell_closed},
     pg::{
         statement::{rows, run},
-        uuids::uuid_array,
+        uuids::{to_pg, uuid_array},
     },
 };
 
-/// Those of the peers that may not connect.
+/// Those of the peers that may not connect, and why.
 const ENDED: &str = "
-    SELECT i.id FROM unnest($1) q(id) JOIN tailnet_private.identities i ON i.id = q.id WHERE i.revoked_at IS NOT NULL";
+    SELECT i.id, i.revoked_at IS NOT DISTINCT FROM i.expires_at
+    FROM unnest($1) q(id)
+    JOIN tailnet_private.identities i ON i.id = q.id
+    WHERE i.revoked_at IS NOT NULL";
+
+/// The peers of a key, or of one of its tokens.
+const OF_KEY: &str = "
+    SELECT p.id FROM tailnet_private.peers p
+    WHERE p.key_id = $1 AND ($2 IS NULL OR p.token_number = $2)
+    LIMIT $3";
+
+const EXPIRED: &str = "
+    SELECT k.ended_at IS NOT DISTINCT FROM k.expires_at FROM tailnet_private.keys k WHERE k.id = $1 AND k.ended_at IS NOT NULL";
 
 const LIVE: &str = "
     SELECT p.id, p.session, p.coordinator_id
@@ -48,7 +60,8 @@ const WITH_TUNNELS: &str = "
     WHERE (SELECT o.dst FROM tailnet_private.tunnels o WHERE o.src = q.id LIMIT 1) IS NOT NULL
        OR (SELECT i.src FROM tailnet_private.tunnels i WHERE i.dst = q.id LIMIT 1) IS NOT NULL";
 
-/// The session has ended, and the peer waits for its last tunnels to be closed.
+/// The session has ended, and the peer waits for its last tunnels to be closed. A peer of a key keeps the token with which it
+/// came, so that it is found again.
 const LOSE: &str = "
     UPDATE tailnet_private.peers p SET
         coordinator_id = NULL, status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END,
@@ -57,22 +70,39 @@ const LOSE: &str = "
     WHERE p.id = q.id AND p.coordinator_id IS NOT NULL
     RETURNING p.id";
 
-/// Ends the sessions of those of the peers that may not connect, closes at most so many of their tunnels, and removes the
-/// peers that have no tunnel left. Returns the peers that wait for the next call. The caller holds the locks of their
-/// networks.
+/// Those of the peers that may not connect, and what their sessions are told.
+pub fn among(peers: &[Uuid]) -> Result<HashMap<Uuid, Ending>, Error> {
+    let ended = rows(ENDED, &[uuid_array(peers.iter().copied()).into()], |row| Ok((row.id(1)?, why(row.get(2)?))))?;
+    Ok(ended.into_iter().collect())
+}
+
+/// At most so many peers of a key that has ended, or of a token of it that is no longer good (None: of any), and what their
+/// sessions are told. The caller holds the lock of the network.
+pub fn of_key(key: Uuid, token: Option<i32>, most: i64) -> Result<HashMap<Uuid, Ending>, Error> {
+    let expired: Vec<bool> = rows(EXPIRED, &[to_pg(key).into()], |row| row.get(1))?;
+    let ending = why(token.is_none() && expired == [true]);
+    let peers = rows(OF_KEY, &[to_pg(key).into(), token.into(), most.into()], |row| row.id(1))?;
+    Ok(peers.into_iter().map(|peer| (peer, ending)).collect())
+}
+
+fn why(expired: bool) -> Ending {
+    if expired { Ending::Expired } else { Ending::Revoked }
+}
+
+/// Ends the sessions of peers, closes at most so many of their tunnels, and removes the peers that have no tunnel left. Returns
+/// the peers that wait for the next call. The caller holds the locks of their networks.
 pub fn end(
     fanout: &mut Fanout,
-    peers: &[Uuid],
-    memberships: &HashMap<Uuid, Membership>,
+    ended: &HashMap<Uuid, Ending>,
+    role: impl Fn(Uuid) -> Role,
     most: i64,
 ) -> Result<HashSet<Uuid>, Error> {
-    let ended = rows(ENDED, &[uuid_array(peers.iter().copied()).into()], |row| row.id(1))?;
     if ended.is_empty() {
         return Ok(HashSet::new());
     }
-    let ids = || uuid_array(ended.iter().copied());
+    let ids = || uuid_array(ended.keys().copied());
     for (id, session, coordinator) in rows(LIVE, &[ids().into()], |row| Ok((row.id(1)?, row.get(2)?, row.id(3)?)))? {
-        fanout.tell(coordinator, &Event::Ended { id, session, why: Ending::Revoked });
+        fanout.tell(coordinator, &Event::Ended { id, session, why: ended[&id] });
     }
     let closed = rows(CLOSE, &[ids().into(), most.into()], |row| Ok((row.id(1)?, row.id(2)?)))?;
     tell_closed(fanout, &closed)?;
@@ -80,7 +110,7 @@ pub fn end(
     if !waiting.is_empty() {
         run(LOSE, &[uuid_array(waiting.iter().copied()).into()])?;
     }
-    let gone: Vec<_> = ended.iter().filter(|id| !waiting.contains(id)).map(|id| (*id, memberships[id].role)).collect();
+    let gone: Vec<_> = ended.keys().filter(|id| !waiting.contains(id)).map(|id| (*id, role(*id))).collect();
     remove(fanout, &gone)?;
     Ok(waiting)
 }

@@ -5,17 +5,27 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     order::fanout::Fanout,
-    peers::{permission::tunnel_rule, tunnel_events::tell_closed},
+    peers::{
+        permission::{tunnel_ends, tunnel_rule},
+        tunnel_events::tell_closed,
+    },
     pg::{statement::rows, uuids::uuid_array},
 };
 
 const CLOSE_FORBIDDEN: &str = concat!(
     "
     DELETE FROM tailnet_private.tunnels t
-    USING unnest($1, $2) q(src, dst), tailnet_private.identities s, tailnet_private.networks n, tailnet_private.identities d
-    WHERE t.src = q.src AND t.dst = q.dst AND s.id = q.src AND n.id = s.network_id AND d.id = q.dst AND NOT ",
-    tunnel_rule!(),
+    USING (
+        SELECT q.src, q.dst
+        FROM unnest($1, $2) q(src, dst)
+        JOIN tailnet_private.peers p ON p.id = q.src",
+    tunnel_ends!(),
     "
+        WHERE ",
+    tunnel_rule!(),
+    " IS NOT TRUE
+    ) f
+    WHERE t.src = f.src AND t.dst = f.dst
     RETURNING t.src, t.dst"
 );
 

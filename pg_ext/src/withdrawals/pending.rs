@@ -10,19 +10,27 @@ use crate::{
     },
 };
 
-const NOTE: &str = "INSERT INTO tailnet_private.pending (kind, peer_id, dst_id) VALUES ($1, $2, $3)";
+const NOTE: &str = "
+    INSERT INTO tailnet_private.pending (kind, peer_id, dst_id, key_id, token_number) VALUES ($1, $2, $3, $4, $5)";
 
-const OLDEST: &str = "SELECT w.id, w.kind, w.peer_id, w.dst_id FROM tailnet_private.pending w ORDER BY w.id LIMIT $1";
+const OLDEST: &str = "
+    SELECT w.id, w.kind, w.peer_id, w.dst_id, w.key_id, w.token_number
+    FROM tailnet_private.pending w
+    ORDER BY w.id LIMIT $1";
 
 const DONE: &str = "DELETE FROM tailnet_private.pending w USING unnest($1) q(id) WHERE w.id = q.id";
 
 /// What is to end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withdrawal {
     /// The session and the tunnels of a peer that may not connect any more.
     Peer(Uuid),
     /// A tunnel, if nothing else allows it.
     Tunnel { src: Uuid, dst: Uuid },
+    /// All peers of a key.
+    Key(Uuid),
+    /// The peers of a key whose newest session came with this token.
+    Token { key: Uuid, number: i32 },
 }
 
 /// One row.
@@ -34,11 +42,14 @@ pub struct Pending {
 
 /// Notes what is to end. The caller holds the locks of the networks, and has written why.
 pub fn note(what: Withdrawal) -> Result<(), Error> {
-    let (kind, peer, dst) = match what {
-        Withdrawal::Peer(peer) => ("peer", peer, None),
-        Withdrawal::Tunnel { src, dst } => ("tunnel", src, Some(to_pg(dst))),
+    let (kind, peer, dst, key, token) = match what {
+        Withdrawal::Peer(peer) => ("peer", Some(peer), None, None, None),
+        Withdrawal::Tunnel { src, dst } => ("tunnel", Some(src), Some(dst), None, None),
+        Withdrawal::Key(key) => ("key", None, None, Some(key), None),
+        Withdrawal::Token { key, number } => ("token", None, None, Some(key), Some(number)),
     };
-    run(NOTE, &[kind.to_owned().into(), to_pg(peer).into(), dst.into()]).map(drop)
+    let [peer, dst, key] = [peer, dst, key].map(|id| id.map(to_pg));
+    run(NOTE, &[kind.to_owned().into(), peer.into(), dst.into(), key.into(), token.into()]).map(drop)
 }
 
 /// The oldest rows, at most so many.
@@ -55,10 +66,12 @@ pub fn done(ids: Vec<i64>) -> Result<(), Error> {
 }
 
 fn read(row: &Row<'_>) -> Result<Pending, Error> {
-    let (kind, peer): (String, _) = (row.get(2)?, row.id(3)?);
-    let what = match (kind.as_str(), row.maybe_id(4)?) {
-        ("peer", None) => Withdrawal::Peer(peer),
-        ("tunnel", Some(dst)) => Withdrawal::Tunnel { src: peer, dst },
+    let kind: String = row.get(2)?;
+    let what = match kind.as_str() {
+        "peer" => Withdrawal::Peer(row.id(3)?),
+        "tunnel" => Withdrawal::Tunnel { src: row.id(3)?, dst: row.id(4)? },
+        "key" => Withdrawal::Key(row.id(5)?),
+        "token" => Withdrawal::Token { key: row.id(5)?, number: row.get(6)? },
         _ => return Err(Error::Corrupt(format!("kind {kind}"))),
     };
     Ok(Pending { id: row.get(1)?, what })

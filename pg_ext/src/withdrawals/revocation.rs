@@ -5,9 +5,12 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, raise_error},
-    order::turn::take_as_operator,
+    order::{
+        locks::{lock_networks, prepare},
+        turn::take_as_operator,
+    },
     pg::{
-        statement::run,
+        statement::{rows, run},
         uuids::{from_pg, to_pg},
     },
     withdrawals::pending::{Withdrawal, note},
@@ -16,6 +19,12 @@ use crate::{
 const REVOKE: &str = "
     UPDATE tailnet_private.identities i SET revoked_at = pg_catalog.clock_timestamp()
     WHERE i.id = $1 AND i.revoked_at IS NULL";
+
+const NETWORK_OF_KEY: &str = "SELECT k.network_id FROM tailnet_private.keys k WHERE k.id = $1";
+
+const REVOKE_KEY: &str = "
+    UPDATE tailnet_private.keys k SET ended_at = pg_catalog.clock_timestamp()
+    WHERE k.id = $1 AND k.ended_at IS NULL";
 
 const TAKE_BACK: &str = "DELETE FROM tailnet_private.grants g WHERE g.client_id = $1 AND g.agent_id = $2";
 
@@ -28,6 +37,24 @@ fn revoke_peer(peer: Option<pgrx::Uuid>) -> bool {
             return Ok(false);
         }
         note(Withdrawal::Peer(peer))?;
+        Ok(true)
+    })
+}
+
+#[pg_extern]
+fn revoke_key(key: Option<pgrx::Uuid>) -> bool {
+    raise_error(|| {
+        let key = from_pg(key.ok_or(Error::NullArgument("key", "the id of a key"))?);
+        prepare()?;
+        let network = rows(NETWORK_OF_KEY, &[to_pg(key).into()], |row| row.id(1))?;
+        if network.is_empty() {
+            return Err(Error::UnknownKey(key));
+        }
+        lock_networks(network);
+        if run(REVOKE_KEY, &[to_pg(key).into()])? == 0 {
+            return Ok(false);
+        }
+        note(Withdrawal::Key(key))?;
         Ok(true)
     })
 }

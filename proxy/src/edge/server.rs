@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    batch::request::Admitted,
-    edge::{token, upgrade::Upgrade},
+    batch::request::{Admitted, Authentication, Denial},
+    edge::{resume, token, upgrade::Upgrade},
     observe::trace::{Closing, Trace},
     peer::{session, v1::JsonCodec},
     state::switchboard::Switchboard,
@@ -45,11 +45,13 @@ impl Server {
             .with_state(self)
     }
 
-    async fn authenticate(&self, token: &str) -> Result<Admitted, Response<Body>> {
-        let answer = timeout(AUTHENTICATE_TIMEOUT, self.switchboard.authenticate(token::hash(token))).await;
+    async fn authenticate(&self, token: &str, resume: Option<&str>) -> Result<Admitted, Response<Body>> {
+        let resume = resume.unwrap_or_default().to_owned();
+        let answer = timeout(AUTHENTICATE_TIMEOUT, self.switchboard.authenticate(token::hash(token), resume)).await;
         match answer {
-            Ok(Ok(Some(admitted))) => Ok(admitted),
-            Ok(Ok(None)) => Err(unauthorized("unknown or revoked token\n")),
+            Ok(Ok(Authentication::Admitted(admitted))) => Ok(admitted),
+            Ok(Ok(Authentication::Denied(denial))) => Err(denied(denial)),
+            Ok(Ok(Authentication::Unknown)) => Err(unauthorized("unknown or revoked token\n")),
             Ok(Err(_)) | Err(_) => Err(unavailable("Postgres does not answer")),
         }
     }
@@ -79,7 +81,9 @@ async fn accept(
     })?;
     server.switchboard.readiness.check().map_err(unavailable)?;
     let checking = trace.map(|trace| trace.child("authenticate", SpanKind::Internal, Vec::new()));
-    let admitted = server.authenticate(token).await?;
+    let resume = resume::asked(request.headers(), request.uri());
+    let mut admitted = server.authenticate(token, resume.as_deref()).await?;
+    admitted.resume = admitted.resume.filter(|_| resume.is_some());
     drop(checking);
     let upgrade = Upgrade::new(request).map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let (response, socket) = upgrade.answer();
@@ -115,6 +119,18 @@ async fn metrics(State(switchboard): State<Arc<Switchboard>>) -> Response<Body> 
 
 fn unauthorized(text: &'static str) -> Response<Body> {
     plain(StatusCode::UNAUTHORIZED, text, Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))))
+}
+
+/// The token is known, and opens no session.
+fn denied(denial: Denial) -> Response<Body> {
+    match denial {
+        Denial::Revoked | Denial::Other => unauthorized("unknown or revoked token\n"),
+        Denial::Expired => unauthorized("expired token\n"),
+        Denial::Resume => unauthorized(
+            "the resume token is forged, expired, or of another key or network: connect without it as a new peer\n",
+        ),
+        Denial::Full => plain(StatusCode::FORBIDDEN, "the key has as many peers as it may\n", None),
+    }
 }
 
 fn unavailable(reason: &'static str) -> Response<Body> {

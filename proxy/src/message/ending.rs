@@ -17,6 +17,10 @@ pub enum Ending {
     Superseded,
     /// An operator revoked the peer.
     Revoked,
+    /// It or its key has expired.
+    Expired,
+    /// Its key has as many peers as it may.
+    Full,
     /// The extension no longer believes the number of the session.
     Unproved,
     /// The extension ended it for a reason that this proxy does not know.
@@ -26,7 +30,7 @@ pub enum Ending {
 impl Ending {
     /// Whether the peer, the proxy or an operator wanted it. All others are errors.
     pub fn is_wanted(&self) -> bool {
-        matches!(self, Self::Goodbye | Self::Shutdown | Self::Superseded | Self::Revoked)
+        matches!(self, Self::Goodbye | Self::Shutdown | Self::Superseded | Self::Revoked | Self::Expired)
     }
 }
 

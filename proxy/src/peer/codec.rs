@@ -32,6 +32,12 @@ pub trait Codec: Send + Sized + 'static {
         patience: Duration,
     ) -> impl Future<Output = Result<(), WriteError>> + Send;
 
+    /// Tells the peer, which has asked for it, its id and the token with which it comes back as the same peer.
+    ///
+    /// # Errors
+    /// When the connection ended, or the peer takes nothing.
+    fn offer_resume(&mut self, token: &str, patience: Duration) -> impl Future<Output = Result<(), WriteError>> + Send;
+
     /// Asks the peer whether it lives. A peer that lives is heard.
     ///
     /// # Errors

@@ -86,6 +86,8 @@ struct Session<C> {
     outbox: Arc<Outbox>,
     /// Pending until Postgres knows of the session. No ask is heard before, so that all come after the attach.
     attached: Option<oneshot::Receiver<()>>,
+    /// Is offered to the peer at the beginning.
+    resume: Option<String>,
     /// Postgres has known of the session.
     connected: bool,
     waiting: Arc<Semaphore>,
@@ -119,13 +121,27 @@ impl From<WriteError> for End {
 
 impl<C: Codec> Session<C> {
     fn new(codec: C, switchboard: Arc<Switchboard>, admitted: Admitted, joined: Joined, options: Options) -> Self {
-        let Admitted { id, role, .. } = admitted;
+        let Admitted { id, role, resume, .. } = admitted;
         let mut ping = interval_at(Instant::now() + options.ping_interval, options.ping_interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, attached) = (joined.outbox, Some(joined.attached));
         let waiting = Arc::new(Semaphore::new(MAX_WAITING));
         let (connected, stalled, unanswered) = (false, None, 0);
-        Self { codec, switchboard, id, role, outbox, attached, connected, waiting, stalled, ping, unanswered, options }
+        Self {
+            codec,
+            switchboard,
+            id,
+            role,
+            outbox,
+            attached,
+            resume,
+            connected,
+            waiting,
+            stalled,
+            ping,
+            unanswered,
+            options,
+        }
     }
 
     async fn end(self: Box<Self>, end: End) {
@@ -143,6 +159,10 @@ impl<C: Codec> Session<C> {
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        // First of all: updates of partners may come as soon as the session is attached.
+        if let Some(token) = self.resume.take() {
+            Box::pin(self.codec.offer_resume(&token, self.options.patience())).await?;
+        }
         loop {
             let hears = self.attached.is_none() && self.stalled.is_none();
             tokio::select! {

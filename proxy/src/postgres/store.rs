@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::{
-    batch::request::{Admitted, Proof},
+    batch::request::{Admitted, Authentication, Proof},
     postgres::{
         connection::{Connection, Param, column},
         database::Database,
@@ -27,10 +27,9 @@ pub struct Answer {
 /// The answer to a check of tokens.
 #[derive(Debug)]
 pub struct Authenticated {
-    /// The sessions that the tokens may open, in the order of the tokens; None: the token is not good, or its peer has a role
-    /// that this proxy does not know.
-    pub sessions: Vec<Option<Admitted>>,
-    /// How many of the peers have such a role.
+    /// In the order of the tokens.
+    pub answers: Vec<Authentication>,
+    /// How many of the peers have a role that this proxy does not know.
     pub unknown_roles: u64,
 }
 
@@ -114,27 +113,31 @@ impl Store {
         self.connection.call("close_coordinator", "SELECT tailnet.close_coordinator($1)", &[&registration]).await
     }
 
-    /// The sessions that the tokens may open.
+    /// The sessions that the tokens may open. A token may come with a resume token.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn authenticate(&mut self, hashes: &[&[u8]]) -> Result<Authenticated, StoreError> {
+    pub async fn authenticate(&mut self, hashes: &[&[u8]], resumes: &[&str]) -> Result<Authenticated, StoreError> {
         let function = "authenticate";
-        let sql = "SELECT ordinal, peer_id, session, role, proof FROM tailnet.authenticate($1)";
-        let rows = self.connection.rows(function, sql, &[&hashes]).await?;
-        let mut authenticated = Authenticated { sessions: vec![None; hashes.len()], unknown_roles: 0 };
+        let sql = "SELECT ordinal, refused, peer_id, session, role, proof, resume FROM tailnet.authenticate($1, $2)";
+        let rows = self.connection.rows(function, sql, &[&hashes, &resumes]).await?;
+        let mut authenticated =
+            Authenticated { answers: vec![Authentication::Unknown; hashes.len()], unknown_roles: 0 };
         for row in rows {
             let ordinal: i32 = column(&row, function, 0)?;
-            let id = SessionId { peer: column(&row, function, 1)?, number: column(&row, function, 2)? };
-            let Ok(role) = column::<String>(&row, function, 3)?.parse() else {
+            let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
+            let Some(place) = index.and_then(|index| authenticated.answers.get_mut(index)) else { continue };
+            if let Some(refused) = column::<Option<String>>(&row, function, 1)? {
+                *place = Authentication::Denied(refused.as_str().into());
+                continue;
+            }
+            let id = SessionId { peer: column(&row, function, 2)?, number: column(&row, function, 3)? };
+            let Ok(role) = column::<String>(&row, function, 4)?.parse() else {
                 authenticated.unknown_roles += 1;
                 continue;
             };
-            let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
-            if let Some(place) = index.and_then(|index| authenticated.sessions.get_mut(index)) {
-                let proof = Proof::new(&column::<String>(&row, function, 4)?);
-                *place = Some(Admitted { id, proof, role });
-            }
+            let proof = Proof::new(&column::<String>(&row, function, 5)?);
+            *place = Authentication::Admitted(Admitted { id, proof, role, resume: column(&row, function, 6)? });
         }
         Ok(authenticated)
     }

@@ -242,6 +242,8 @@ impl Fold {
             local.outbox.end(match why {
                 tailnet_wire::Ending::Superseded => Ending::Superseded,
                 tailnet_wire::Ending::Revoked => Ending::Revoked,
+                tailnet_wire::Ending::Expired => Ending::Expired,
+                tailnet_wire::Ending::Full => Ending::Full,
                 tailnet_wire::Ending::Unproved => Ending::Unproved,
                 tailnet_wire::Ending::Unknown => Ending::Unknown,
             });

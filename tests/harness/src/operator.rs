@@ -16,11 +16,20 @@ use crate::deadline::until;
 pub const PROVE: &str = "
     SELECT tailnet.rotate_secret();
     CREATE FUNCTION prove(peer uuid, session bigint) RETURNS text LANGUAGE sql AS $$
-        SELECT tailnet_private.prove_session(s.secret, s.number, n.id, peer, session)
+        SELECT tailnet_private.prove_session(
+            s.secret, s.number, n.id, peer, '00000000-0000-0000-0000-000000000000', 0, session)
         FROM tailnet_private.networks n,
              LATERAL (SELECT number, secret FROM tailnet_private.secrets ORDER BY number DESC LIMIT 1) s
         WHERE n.name = 'home'
     $$";
+
+/// A shared key, with the token that was shown once.
+#[derive(Debug, Clone)]
+pub struct TestKey {
+    pub id: Uuid,
+    pub role: Role,
+    pub token: String,
+}
 
 /// A superuser's session in the database of the test.
 #[derive(Debug)]
@@ -55,6 +64,13 @@ impl Operator {
         let sql = "SELECT peer_id, token FROM tailnet.create_peer($1, $2, name => $2)";
         let row = self.sql.query_one(sql, &[&network, &role.as_str()]).await.context("cannot create a peer")?;
         Ok(TestIdentity { id: row.get(0), role, token: row.get(1), name: format!("{role} of {network}") })
+    }
+
+    /// Makes a shared key in a network; `more` is more named arguments, such as `, max_peers => 2`.
+    pub async fn create_key(&self, network: &str, role: Role, more: &str) -> Result<TestKey> {
+        let sql = format!("SELECT key_id, token FROM tailnet.create_key($1, $2, kind => 'shared'{more})");
+        let row = self.sql.query_one(&sql, &[&network, &role.as_str()]).await.context("cannot create a key")?;
+        Ok(TestKey { id: row.get(0), role, token: row.get(1) })
     }
 
     pub async fn grant_tunnel(&self, client: Uuid, agent: Uuid) -> Result<()> {

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tailnet_tools::{
     identity::TestIdentity,
+    message::Message,
     websocket::{ConnectError, Coordinator, Credentials},
 };
 use tokio::{
@@ -25,7 +26,9 @@ use tokio::{
 
 use crate::{
     deadline::{DEADLINE, until},
-    http, process, process_tree,
+    http,
+    operator::TestKey,
+    process, process_tree,
     test_peer::TestPeer,
 };
 
@@ -141,6 +144,21 @@ impl Proxy {
             .await
             .with_context(|| format!("{} cannot connect to {}", identity.name, self.name))?;
         Ok(TestPeer::new(identity.clone(), coordinator))
+    }
+
+    /// Connects with the token of a shared key, and with a resume token (empty: as a new peer). Returns the peer, and its next
+    /// resume token.
+    pub async fn connect_with_key(&self, key: &TestKey, resume: &str) -> Result<(TestPeer, String)> {
+        let credentials = Credentials::header(&key.token).resuming(resume);
+        let mut coordinator = self.try_connect(&credentials).await.context("cannot connect with a key")?;
+        match coordinator.next().await {
+            Message::Resume { id, token } => {
+                let name = format!("{} of a key", key.role);
+                let identity = TestIdentity { id, role: key.role, token: key.token.clone(), name };
+                Ok((TestPeer::new(identity, coordinator), token))
+            }
+            other => bail!("expected a resume token first, got {other:?}"),
+        }
     }
 
     /// Connects with any credentials, to see how the proxy answers.

@@ -58,7 +58,7 @@ SELECT src_name, dst_name FROM tailnet.tunnels;
 -- Tokens
 SELECT tailnet.rotate_token('00000000-0000-4000-8000-000000000011') AS rotated \gset
 SELECT :'rotated' <> :'token' AS differs;
-SELECT ordinal, session > 2 AS newer FROM tailnet.authenticate(ARRAY[sha256(:'token'), sha256(:'rotated')]);
+SELECT ordinal, session > 2 AS newer FROM tailnet.authenticate(ARRAY[sha256(:'token'), sha256(:'rotated')], '{"",""}');
 SELECT tailnet.rotate_token(:nobody);
 SELECT tailnet.rotate_token(NULL);
 
@@ -77,7 +77,7 @@ SELECT tailnet.rotate_token(:a1);
 SELECT pg_temp.attach_peers(:'y', ARRAY[:a1], '{9}');
 SELECT pg_temp.told('y');
 SELECT tailnet.revoke_peer('00000000-0000-4000-8000-000000000011');
-SELECT * FROM tailnet.authenticate(ARRAY[sha256(:'rotated')]);
+SELECT ordinal, refused, session FROM tailnet.authenticate(ARRAY[sha256(:'rotated')], '{""}');
 SELECT tailnet.revoke_peer(:nobody);
 SELECT tailnet.revoke_peer(NULL);
 

@@ -7,7 +7,7 @@
 SELECT pg_temp.proofs(ARRAY[:a1], '{1}') AS proofs \gset
 SET ROLE tailnet_proxy;
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}', :'proofs');
-SELECT tailnet_private.prove_session('', 1, :a1, :a1, 1);
+SELECT tailnet_private.prove_session('', 1, :a1, :a1, :a1, 1, 1);
 SELECT * FROM tailnet_private.secrets;
 SELECT tailnet.rotate_secret();
 SELECT * FROM tailnet.peers;
@@ -31,14 +31,14 @@ SELECT registration FROM tailnet.coordinators;
 SELECT * FROM tailnet_private.coordinators;
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{2}', '{p}');
 SELECT * FROM tailnet_private.secrets;
-SELECT tailnet.authenticate('{}');
+SELECT tailnet.authenticate('{}', '{}');
 DELETE FROM tailnet.networks;
 RESET ROLE;
 
 -- Every function runs with pinned settings, and PUBLIC may call none.
 SELECT p.oid::regprocedure AS not_pinned FROM pg_proc p
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace)
-  AND p.proname NOT IN ('connection_key', 'prove_session') -- they are written in C, and use only their arguments
+  AND p.proname NOT IN ('connection_key', 'prove_session', 'resume_secret', 'resume_token', 'resumed_peer') -- they are written in C, and use only their arguments
   AND NOT (p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}')));
 SELECT p.oid::regprocedure AS open_to_all FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 WHERE p.pronamespace IN ('tailnet'::regnamespace, 'tailnet_private'::regnamespace) AND a.grantee = 0;

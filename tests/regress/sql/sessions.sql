@@ -5,10 +5,10 @@
 
 SELECT tailnet.rotate_token(:a1) AS ta, tailnet.rotate_token(:c1) AS tc \gset
 SELECT a.ordinal, i.name, a.role, a.session
-FROM tailnet.authenticate(ARRAY[sha256(:'tc'), '\x00', NULL, sha256(:'ta'), sha256(:'tc')]) a
+FROM tailnet.authenticate(ARRAY[sha256(:'tc'), '\x00', NULL, sha256(:'ta'), sha256(:'tc')], '{"","","","",""}') a
 JOIN tailnet.identities i USING (peer_id) ORDER BY ordinal;
-SELECT * FROM tailnet.authenticate('{}');
-SELECT * FROM tailnet.authenticate(NULL);
+SELECT * FROM tailnet.authenticate('{}', '{}');
+SELECT * FROM tailnet.authenticate(NULL, NULL);
 
 -- When a session is attached, its coordinator is told its view. Unknown peers are left out.
 SELECT pg_temp.attach_peers(:'x', ARRAY[:c1, :nobody], '{10,10}');

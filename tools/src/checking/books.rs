@@ -43,7 +43,7 @@ impl Books {
             Message::Updates(updates) if !superseded => {
                 updates.iter().for_each(|update| account.received.push(update));
             }
-            Message::Updates(_) | Message::Acknowledged(_) => {}
+            Message::Updates(_) | Message::Acknowledged(_) | Message::Resume { .. } => {}
             Message::Error(error) => account.doings.errors.push(error),
             Message::Closed { code, reason } => {
                 account.received.did(&format!("closed by {} with {code:?} {reason:?}", self.proxy));

@@ -59,7 +59,7 @@ impl Agent {
                 turned = self.endpoint.turn() => turned?,
                 message = self.coordinator.next() => match message {
                     Message::Updates(updates) => learn(updates, &mut self.endpoint, &mut self.coordinator).await?,
-                    Message::Acknowledged(_) => {}
+                    Message::Acknowledged(_) | Message::Resume { .. } => {}
                     Message::Error(error) => bail!("the proxy refused a request: {error}"),
                     Message::Closed { code, reason } => return Err(identity::closed(code, &reason)),
                 },

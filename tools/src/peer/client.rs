@@ -226,7 +226,7 @@ impl Client {
             turned = self.endpoint.turn() => turned,
             message = self.coordinator.next() => match message {
                 Message::Updates(updates) => updates.into_iter().try_for_each(|update| self.learn(update)),
-                Message::Acknowledged(_) => Ok(()),
+                Message::Acknowledged(_) | Message::Resume { .. } => Ok(()),
                 Message::Error(error) => bail!("the proxy refused a request: {error}"),
                 Message::Closed { code, reason } => Err(identity::closed(code, &reason)),
             },

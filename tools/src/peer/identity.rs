@@ -73,7 +73,7 @@ pub async fn say_goodbye(coordinator: &mut Coordinator) -> Result<()> {
                 return Err(closed(code, &reason)).context("the proxy did not return the goodbye");
             }
             Message::Error(error) => bail!("the proxy refused the goodbye: {error}"),
-            Message::Updates(_) | Message::Acknowledged(_) => {}
+            Message::Updates(_) | Message::Acknowledged(_) | Message::Resume { .. } => {}
         }
     }
 }

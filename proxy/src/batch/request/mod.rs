@@ -18,7 +18,7 @@ pub mod tunnel;
 
 pub use permit::Permit;
 pub use proof::Proof;
-pub use query::{Admitted, QuerierRequest, Question, TokenHash};
+pub use query::{Admitted, Authentication, Denial, QuerierRequest, Question, TokenHash};
 pub use report::{ReportRequest, Room};
 pub use session::{BinderRequest, Step};
 pub use sighting::Sighting;

@@ -18,6 +18,46 @@ pub struct Admitted {
     pub proof: Proof,
     /// The role of the peer.
     pub role: Role,
+    /// With this the next connection is the same peer; None: its token alone makes it the same.
+    pub resume: Option<String>,
+}
+
+/// What the extension says of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// It is good.
+    Admitted(Admitted),
+    /// It is known, and opens no session.
+    Denied(Denial),
+    /// It is not known, or its peer has a role that this proxy does not know.
+    Unknown,
+}
+
+/// Why a known token opens no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// The peer or its key was revoked.
+    Revoked,
+    /// The peer, its key or the token has expired.
+    Expired,
+    /// The resume token that came with it is forged, expired, or of another key or network.
+    Resume,
+    /// The key has as many peers as it may.
+    Full,
+    /// For a reason of a newer extension.
+    Other,
+}
+
+impl From<&str> for Denial {
+    fn from(word: &str) -> Self {
+        match word {
+            "revoked" => Self::Revoked,
+            "expired" => Self::Expired,
+            "resume" => Self::Resume,
+            "full" => Self::Full,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The key of a request.
@@ -36,8 +76,10 @@ pub enum QuerierRequest {
     Token {
         /// What the extension knows of the token.
         hash: TokenHash,
-        /// The answer; None: the token is not good. It is dropped when Postgres does not answer.
-        reply: oneshot::Sender<Option<Admitted>>,
+        /// The resume token that came with it; empty: none.
+        resume: String,
+        /// It is dropped when Postgres does not answer.
+        reply: oneshot::Sender<Authentication>,
     },
     /// The next page of a view.
     Page {

@@ -47,6 +47,20 @@ pub fn acknowledged(ids: &[Uuid]) -> String {
     text(&Acknowledged { acknowledged: ids })
 }
 
+/// The text of the frame with which a peer comes back as the same peer.
+pub fn resume(id: Uuid, token: &str) -> String {
+    #[derive(Serialize)]
+    struct Resume<'a> {
+        id: Uuid,
+        token: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        resume: Resume<'a>,
+    }
+    text(&Frame { resume: Resume { id, token } })
+}
+
 pub fn error(error: &str) -> String {
     #[derive(Serialize)]
     struct Error<'a> {
@@ -91,12 +105,12 @@ pub fn code(ending: &Ending) -> u16 {
         Ending::Goodbye => 1000,
         Ending::Malformed(Malformed { kind: MalformedKind::Framing, .. }) => 1003,
         Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => 1007,
-        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused => 1008,
+        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused | Ending::Full => 1008,
         Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => 1009,
         Ending::Shutdown | Ending::Unproved | Ending::Unknown => 1012,
         Ending::Shed => 1013,
         Ending::Superseded => 4001,
-        Ending::Revoked => 4003,
+        Ending::Revoked | Ending::Expired => 4003,
     }
 }
 
@@ -111,6 +125,8 @@ pub fn reason(ending: &Ending) -> &'static str {
         Ending::Shutdown => "proxy shuts down",
         Ending::Shed => "Postgres is away, try another proxy",
         Ending::Unknown => "ended by the database",
+        Ending::Expired => "expired",
+        Ending::Full => "the key has as many peers as it may",
         Ending::Unproved => "the number of the session is not proved, connect again",
         Ending::Superseded => "superseded",
         Ending::Revoked => "revoked",

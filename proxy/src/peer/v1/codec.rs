@@ -91,6 +91,10 @@ impl Codec for JsonCodec {
         Ok(())
     }
 
+    async fn offer_resume(&mut self, token: &str, patience: Duration) -> Result<(), WriteError> {
+        self.write(Message::text(answer::resume(self.peer, token)), patience).await
+    }
+
     async fn ping(&mut self, patience: Duration) -> Result<(), WriteError> {
         self.write(Message::Ping(Default::default()), patience).await
     }

@@ -8,7 +8,7 @@ use crate::{
     batch::{
         batcher::Batcher,
         bisect::Bisect,
-        request::{Admitted, QuerierRequest, Question, TokenHash},
+        request::{Authentication, QuerierRequest, Question, TokenHash},
     },
     message::Refused,
     postgres::{
@@ -47,7 +47,7 @@ impl Worker for Querier {
         let (mut tokens, mut pages) = (Vec::new(), Vec::new());
         for (question, request) in batch {
             match (question, request) {
-                (_, QuerierRequest::Token { hash, reply }) => tokens.push((hash, reply)),
+                (_, QuerierRequest::Token { hash, resume, reply }) => tokens.push((hash, resume, reply)),
                 (Question::Page(id), QuerierRequest::Page { after }) => pages.push((id, after)),
                 (Question::Token(_), QuerierRequest::Page { .. }) => {} // never made: a page is asked for by session
             }
@@ -73,17 +73,18 @@ impl Worker for Querier {
 async fn authenticate(
     switchboard: &Switchboard,
     store: &mut Store,
-    tokens: Vec<(TokenHash, oneshot::Sender<Option<Admitted>>)>,
+    tokens: Vec<(TokenHash, String, oneshot::Sender<Authentication>)>,
 ) -> Result<(), StoreError> {
     if tokens.is_empty() {
         return Ok(());
     }
-    let hashes: Vec<&[u8]> = tokens.iter().map(|(hash, _)| hash.as_slice()).collect();
-    let authenticated = store.authenticate(&hashes).await?;
+    let hashes: Vec<&[u8]> = tokens.iter().map(|(hash, ..)| hash.as_slice()).collect();
+    let resumes: Vec<&str> = tokens.iter().map(|(_, resume, _)| resume.as_str()).collect();
+    let authenticated = store.authenticate(&hashes, &resumes).await?;
     switchboard.metrics.unknown.inc_by(authenticated.unknown_roles);
-    for ((_, reply), session) in tokens.into_iter().zip(authenticated.sessions) {
+    for ((.., reply), answer) in tokens.into_iter().zip(authenticated.answers) {
         // The receiver may be gone.
-        let _ = reply.send(session);
+        let _ = reply.send(answer);
     }
     Ok(())
 }

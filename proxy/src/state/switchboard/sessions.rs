@@ -7,17 +7,17 @@ use tokio::sync::oneshot;
 
 use super::{Joined, Switchboard};
 use crate::{
-    batch::request::{Admitted, BinderRequest, Permit, Proof, QuerierRequest, Question, Step, TokenHash},
+    batch::request::{Authentication, BinderRequest, Permit, Proof, QuerierRequest, Question, Step, TokenHash},
     message::{Ending, Refused},
     state::outbox::Outbox,
 };
 
 impl Switchboard {
     /// Asks whose token this is. The answer is dropped when Postgres gives none.
-    pub fn authenticate(&self, hash: TokenHash) -> oneshot::Receiver<Option<Admitted>> {
+    pub fn authenticate(&self, hash: TokenHash, resume: String) -> oneshot::Receiver<Authentication> {
         let (reply, answer) = oneshot::channel();
         let number = self.questions.fetch_add(1, Ordering::Relaxed);
-        self.querier.push(Question::Token(number), QuerierRequest::Token { hash, reply });
+        self.querier.push(Question::Token(number), QuerierRequest::Token { hash, resume, reply });
         answer
     }
 

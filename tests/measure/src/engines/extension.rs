@@ -16,7 +16,7 @@ use tailnet_harness::database::Database;
 use tailnet_proxy::{
     batch::{
         batcher::{Batcher, Batching, Request},
-        request::Admitted,
+        request::{Admitted, Authentication},
     },
     config::Config,
     message::Change,
@@ -141,8 +141,10 @@ impl Coordinator {
         let batching = config.batching();
         for batch in held.chunks(batching.limit) {
             let hashes: Vec<&[u8]> = batch.iter().map(|place| hashes[*place].as_slice()).collect();
-            for identity in store.authenticate(&hashes).await?.sessions {
-                let Admitted { id, proof, .. } = identity.context("a token is no good")?;
+            for answer in store.authenticate(&hashes, &vec![""; hashes.len()]).await?.answers {
+                let Authentication::Admitted(Admitted { id, proof, .. }) = answer else {
+                    bail!("a token is no good: {answer:?}")
+                };
                 proofs.insert(id, proof);
                 sessions.insert(id.peer, id);
                 outboxes.insert(id.peer, fold.open(id).context("a session has a newer one")?);

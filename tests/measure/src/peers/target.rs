@@ -78,10 +78,11 @@ impl Rows {
         self.of_rest(report, &rates);
         let target = rates.iter().find(|(rate, _)| *rate == UPDATES_A_SECOND);
         if let Some((rate, steady)) = target {
-            let what = format!("{} node updates a second, due to read by the partner, p99", grouped(*rate, 0));
-            self.add("P2", what, Some(AtMost(UPDATE_MS)), ("ms", 1), steady, |steady| steady.latency_ms.p99);
-            self.add("P13", "the same, p99", Some(AtMost(12.0)), ("ms", 1), steady, |steady| steady.latency_ms.p99);
-            self.add("P13", "the same, p50", Some(AtMost(4.0)), ("ms", 1), steady, |steady| steady.latency_ms.p50);
+            let what = format!("{} node updates a second, due to read by the partner", grouped(*rate, 0));
+            let of = |quantile| format!("{what}, {quantile}");
+            self.add("P2", of("p99"), Some(AtMost(UPDATE_MS)), ("ms", 1), steady, |steady| steady.latency_ms.p99);
+            self.add("P13", of("p50"), Some(AtMost(4.0)), ("ms", 1), steady, |steady| steady.latency_ms.p50);
+            self.add("P13", of("p99"), Some(AtMost(12.0)), ("ms", 1), steady, |steady| steady.latency_ms.p99);
         }
         if rates.len() > 1 {
             let what = format!("the highest rate of updates held with p99 ≤ {HELD_MS:.0} ms");

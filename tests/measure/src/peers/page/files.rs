@@ -49,6 +49,8 @@ medians, with the least and the most in brackets. How it is measured: [performan
 
 {}
 ![Peers connected, and right views, against time](docs/plots/storm.svg)
+
+![Latency of updates against their rate](docs/plots/latency.svg)
 ",
         table(&rows(report), true)
     ))
