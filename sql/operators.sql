@@ -41,12 +41,17 @@ COMMENT ON FUNCTION tailnet.set_agent_timeouts(text, interval, interval) IS 'Set
 
 CREATE FUNCTION tailnet_private.new_token() RETURNS text
 LANGUAGE sql VOLATILE AS $$
-    -- Two random uuids have 244 bits from the system's strong generator. They are written in the URL-safe base64 alphabet.
-    SELECT 'tnp_' || pg_catalog.rtrim(pg_catalog.translate(pg_catalog.encode(
-        pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid()),
-        'base64'), '+/', '-_'), '=')
+    -- Two random uuids have 244 bits from the system's strong generator. The last four characters are the beginning of the
+    -- SHA-256 of the rest: a proxy refuses a mistyped token without a query. All is in the URL-safe base64 alphabet.
+    SELECT t.body || pg_catalog.translate(pg_catalog.encode(
+               pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(t.body, 'UTF8')), 1, 3), 'base64'), '+/', '-_')
+    FROM (
+        SELECT 'tnk_' || pg_catalog.rtrim(pg_catalog.translate(pg_catalog.encode(
+            pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid()),
+            'base64'), '+/', '-_'), '=') AS body
+    ) t
 $$;
-COMMENT ON FUNCTION tailnet_private.new_token() IS 'Makes a token. Only its SHA-256 is stored';
+COMMENT ON FUNCTION tailnet_private.new_token() IS 'Makes a token: a prefix, 244 random bits, and a checksum. Only its SHA-256 is stored';
 
 CREATE FUNCTION tailnet_private.token_sha256(token text) RETURNS bytea
 LANGUAGE sql IMMUTABLE AS $$
@@ -56,7 +61,7 @@ COMMENT ON FUNCTION tailnet_private.token_sha256(text) IS 'The hash of a token, 
 
 CREATE FUNCTION tailnet.create_peer(
     network text, role text, name text DEFAULT NULL, id uuid DEFAULT pg_catalog.gen_random_uuid(),
-    OUT peer_id uuid, OUT token text)
+    known_token text DEFAULT NULL, OUT peer_id uuid, OUT token text)
 LANGUAGE plpgsql AS $$
 DECLARE
     network_id uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = create_peer.network);
@@ -78,7 +83,16 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'the id of a peer is NULL or the nil uuid, expected another uuid';
     END IF;
-    token := tailnet_private.new_token();
+    IF create_peer.known_token !~ '^[A-Za-z0-9_-]+$' OR create_peer.known_token ~ '^tn[kr]_'
+       OR pg_catalog.length(create_peer.known_token) NOT BETWEEN 22 AND 256 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'known_token is not 22 to 256 letters, digits, "-" and "_", or begins like a token that the extension makes',
+            HINT = 'It must have at least 122 random bits, as a random uuid has.';
+    END IF;
+    IF EXISTS (SELECT FROM tailnet_private.identities i WHERE i.token_sha256 = tailnet_private.token_sha256(create_peer.known_token)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'known_token is the token of another peer';
+    END IF;
+    token := coalesce(create_peer.known_token, tailnet_private.new_token());
     INSERT INTO tailnet_private.identities AS i (id, network_id, role, name, token_sha256)
     VALUES (create_peer.id, network_id, create_peer.role, create_peer.name, tailnet_private.token_sha256(token))
     ON CONFLICT ON CONSTRAINT identities_pkey DO NOTHING
@@ -89,7 +103,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION tailnet.create_peer(text, text, text, uuid) IS 'Makes an identity in a network, with role agent, client or hub. The token is never shown again';
+COMMENT ON FUNCTION tailnet.create_peer(text, text, text, uuid, text) IS 'Makes an identity in a network, with role agent, client or hub. known_token: a token that the peer has already, such as a random uuid; NULL: a new one is made. The token is never shown again';
 
 CREATE FUNCTION tailnet_private.expect_role(peer uuid, expected text) RETURNS uuid
 LANGUAGE plpgsql STABLE AS $$

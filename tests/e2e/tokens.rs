@@ -10,7 +10,8 @@ tests_on! {
         token_absent_wrong_revoked_or_rotated_is_refused,
         token_as_a_subprotocol_is_accepted,
         token_does_not_replace_the_subprotocol,
-        token_is_in_no_log;
+        token_is_in_no_log,
+        b94_a_mistyped_token_costs_no_query;
 }
 
 async fn token_absent_wrong_revoked_or_rotated_is_refused(stack: &Stack) -> Result<()> {
@@ -37,6 +38,20 @@ async fn token_absent_wrong_revoked_or_rotated_is_refused(stack: &Stack) -> Resu
     for token in [&good, &fresh] {
         stack.left().try_connect(&Credentials::header(token)).await?;
     }
+    Ok(())
+}
+
+async fn b94_a_mistyped_token_costs_no_query(stack: &Stack) -> Result<()> {
+    const ASKED: &str = r#"tailnet_requests_received_total{worker="querier"}"#;
+    let good = stack.create(Role::Client).await?.token;
+    let (body, checksum) = good.split_at(good.len() - 4);
+    let before = stack.left().metric(ASKED).await?;
+    for mistyped in [body, &format!("{body}A{checksum}"), &good.to_lowercase(), "tnk_"] {
+        assert_status(stack, &Credentials::header(mistyped), 401).await;
+    }
+    assert_eq!(stack.left().metric(ASKED).await?, before);
+    stack.left().try_connect(&Credentials::header(&good)).await?;
+    assert_eq!(stack.left().metric(ASKED).await?, before + 1);
     Ok(())
 }
 

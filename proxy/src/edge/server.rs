@@ -79,6 +79,9 @@ async fn accept(
     let token = token::token(request.headers()).ok_or_else(|| {
         unauthorized("expected a token in Authorization: Bearer <token>, or in the subprotocol bearer.<token>\n")
     })?;
+    if token::is_mistyped(token) {
+        return Err(unauthorized("mistyped token: its checksum is wrong\n"));
+    }
     server.switchboard.readiness.check().map_err(unavailable)?;
     let checking = trace.map(|trace| trace.child("authenticate", SpanKind::Internal, Vec::new()));
     let resume = resume::asked(request.headers(), request.uri());

@@ -10,7 +10,7 @@ SELECT tailnet.create_network('');
 SELECT tailnet.create_network(NULL);
 
 -- Peers. The token is shown once, and only its hash is stored.
-SELECT peer_id = '00000000-0000-4000-8000-000000000011' AS same_id, token ~ '^tnp_[A-Za-z0-9_-]{43}$' AS well_formed, token
+SELECT peer_id = '00000000-0000-4000-8000-000000000011' AS same_id, token ~ '^tnk_[A-Za-z0-9_-]{47}$' AS well_formed, token
 FROM tailnet.create_peer('n3', 'agent', 'made', '00000000-0000-4000-8000-000000000011') \gset
 SELECT :'same_id' AS same_id, :'well_formed' AS well_formed;
 SELECT role, name, token_sha256 = sha256(convert_to(:'token', 'UTF8')) AS hashed
@@ -24,6 +24,14 @@ SELECT tailnet.create_peer('n3', 'agent', '');
 SELECT tailnet.create_peer('n3', 'agent', 'x', NULL);
 SELECT tailnet.create_peer('n3', 'agent', 'x', '00000000-0000-0000-0000-000000000000');
 SELECT tailnet.create_peer('n3', 'agent', 'x', '00000000-0000-4000-8000-000000000011');
+SELECT right(:'token', 4) = translate(encode(substr(sha256(convert_to(left(:'token', -4), 'UTF8')), 1, 3), 'base64'), '+/', '-_') AS checksum;
+
+-- A token that the peer has already
+SELECT token FROM tailnet.create_peer('n3', 'agent', 'moved', '00000000-0000-4000-8000-000000000012', '5fe3cbd5-7d4a-4f6e-8a2c-3f2b7a1d9c0e');
+SELECT ordinal, peer_id FROM tailnet.authenticate(ARRAY[sha256('5fe3cbd5-7d4a-4f6e-8a2c-3f2b7a1d9c0e')], '{""}');
+SELECT tailnet.create_peer('n3', 'agent', 'twice', known_token => '5fe3cbd5-7d4a-4f6e-8a2c-3f2b7a1d9c0e');
+SELECT tailnet.create_peer('n3', 'agent', 'short', known_token => 'secret');
+SELECT tailnet.create_peer('n3', 'agent', 'prefix', known_token => 'tnk_5fe3cbd5-7d4a-4f6e-8a2c-3f2b7a1d9c0e');
 
 -- Grants
 SELECT tailnet.grant_tunnel(:c2, :a2), tailnet.grant_tunnel(:c2, :a2) AS again;
