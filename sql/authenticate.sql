@@ -17,7 +17,11 @@ REVOKE ALL ON FUNCTION tailnet_private.resume_token(bytea, integer, uuid, uuid, 
 
 CREATE FUNCTION tailnet.authenticate(token_hashes bytea[], resumes text[])
 RETURNS TABLE (ordinal integer, refused text, peer_id uuid, role text, session bigint, proof text, resume text)
-LANGUAGE sql VOLATILE STRICT ROWS 500 AS $$
+LANGUAGE plpgsql VOLATILE STRICT ROWS 500 AS $$
+#variable_conflict use_column
+BEGIN
+    -- A function in SQL would be planned anew in each call, which costs more than to check the tokens.
+    --
     -- At most once a minute for each key. A row that another call writes just now is left to that call.
     UPDATE tailnet_private.keys k SET last_used_at = pg_catalog.clock_timestamp()
     FROM (
@@ -30,6 +34,7 @@ LANGUAGE sql VOLATILE STRICT ROWS 500 AS $$
     ) used
     WHERE k.id = used.id;
 
+    RETURN QUERY
     SELECT a.ord::integer, a.refused, a.peer, a.role, a.session,
            tailnet_private.prove_session(k.secret, k.number, a.network_id, a.peer, a.key, a.token, a.session),
            CASE WHEN a.refused IS NULL AND a.shared
@@ -64,6 +69,7 @@ LANGUAGE sql VOLATILE STRICT ROWS 500 AS $$
             WHERE t.sha256 = q.hash
         ) c
     ) a
-    CROSS JOIN (SELECT s.number, s.secret FROM tailnet_private.secrets s ORDER BY s.number DESC LIMIT 1) k
+    CROSS JOIN (SELECT s.number, s.secret FROM tailnet_private.secrets s ORDER BY s.number DESC LIMIT 1) k;
+END
 $$;
 COMMENT ON FUNCTION tailnet.authenticate(bytea[], text[]) IS 'For each SHA-256 of a known token, with the resume token that came with it (empty: none): its place in the array, and either the peer, the number of the session that it may open now, the proof of that number and, for a peer of a shared key, a new resume token; or why it is refused: revoked, expired, resume (the resume token is not good) or full (the key has as many peers as it may)';

@@ -60,8 +60,8 @@ CREATE INDEX peers_coordinator_id ON tailnet_private.peers (coordinator_id) WHER
 -- For the removal of peers with an identity that stay lost. It is not on updated_at: each node update writes that column, and an index on it
 -- would make HOT updates impossible.
 CREATE INDEX peers_lost_at ON tailnet_private.peers (lost_at) WHERE lost_at IS NOT NULL AND key_id IS NULL;
--- For the end of a key, or of one of its tokens.
-CREATE INDEX peers_key_id ON tailnet_private.peers (key_id, token_number) WHERE key_id IS NOT NULL;
+-- For the end of a key or of one of its tokens, and for a change of its tags.
+CREATE INDEX peers_key_id ON tailnet_private.peers (key_id, id) WHERE key_id IS NOT NULL;
 -- For the peers of keys that stay away.
 CREATE INDEX peers_forget_at ON tailnet_private.peers (forget_at) WHERE forget_at IS NOT NULL;
 COMMENT ON TABLE tailnet_private.peers IS 'Peers that are or were connected. Pages keep free room, so that node updates are HOT';

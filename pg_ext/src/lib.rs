@@ -26,7 +26,7 @@
 //!   - [`peers::batch`]: sessions and tunnel requests in arguments; [`peers::fencing`]: the newest session counts
 //!   - [`peers::binding`]: nodes; [`peers::view`]: what a session must know of its tunnel partners
 //!   - [`peers::key_peers`]: how many peers each key has
-//!   - [`peers::permission`]: which tunnels a session may open
+//!   - [`peers::permission`]: which tunnels a session may open; `peers::explanation`: why, for operators
 //!   - [`peers::tunnel_events`]: who is told of tunnels; [`peers::tunnel`]: tunnels are opened and closed
 //!   - [`peers::handshake`]: a peer is ready for a handshake
 //!   - [`peers::session_start`]: sessions are attached and restored
@@ -35,7 +35,7 @@
 //!   - [`withdrawals::pending`]: what is to end
 //!   - [`withdrawals::expiry`]: what was good until some time; [`withdrawals::absent_peers`]: peers of keys that stay away
 //!   - [`withdrawals::ended_peers`]: peers that may not connect any more; [`withdrawals::forbidden_tunnels`]: tunnels that
-//!     nothing allows any more
+//!     nothing allows any more; [`withdrawals::judged_tunnels`]: which tunnels are to be judged again
 //!   - [`withdrawals::reap`]: a proxy ends what is pending; [`withdrawals::revocation`]: an operator takes away access
 //! - [`coordinators`], running proxies
 //!   - [`coordinators::end`]: a coordinator dies or closes; [`coordinators::expiry`]: which ones died
@@ -76,6 +76,7 @@ extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["
 extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["durable"]);
 extension_sql_file!("../../sql/secrets.sql", name = "secrets", requires = ["durable"]);
 extension_sql_file!("../../sql/keys.sql", name = "keys", requires = ["ephemeral", "operators"]);
+extension_sql_file!("../../sql/policies.sql", name = "policies", requires = ["keys", "pending"]);
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["keys", "secrets"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
@@ -88,7 +89,7 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["keys"]);
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agent_connections", "connection_logs", "keys", "pending", "secrets", "views"]
+    requires = ["agent_connections", "connection_logs", "keys", "pending", "policies", "secrets", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",
@@ -107,6 +108,7 @@ extension_sql_file!(
         close_tunnels,
         ready_for_handshake,
         view_peers,
+        explain_tunnel,
         reap,
         revoke_key,
         revoke_peer,

@@ -40,6 +40,7 @@ mod keys;
 mod networks;
 mod orders;
 mod plans;
+mod policies;
 mod real_peers;
 mod reports;
 mod restarts;

@@ -10,7 +10,8 @@ tests_on! {
 }
 
 /// Tables with a row for each peer, tunnel or connection.
-const LARGE: [&str; 6] = ["peers", "tunnels", "identities", "grants", "agent_connections", "connection_logs"];
+const LARGE: [&str; 8] =
+    ["peers", "tunnels", "identities", "grants", "tags", "policies", "agent_connections", "connection_logs"];
 
 /// Rows of a large table that one node of a plan may read for a batch of 500: those of the batch and of their partners.
 const MOST_ROWS: f64 = 4_000.0;
@@ -37,11 +38,20 @@ const FILL: &str = "
     SELECT c(i), a(i + d) FROM generate_series($from, $to) i, generate_series(1, 2) d;
     INSERT INTO tailnet_private.grants (client_id, agent_id)
     SELECT c(i), a(i + d) FROM generate_series($from, $to) i, generate_series(1, 3) d;
+    INSERT INTO tailnet_private.tags (owner_id, tag, network_id)
+    SELECT p.id, t.tag, n.id
+    FROM tailnet_private.networks n, generate_series($from, $to) i,
+         LATERAL (VALUES (c(i)), (a(i))) p(id), LATERAL (VALUES ('tag' || i % 1000), ('owner=' || i % 5000)) t(tag);
+    INSERT INTO tailnet_private.policies (network_id, source_tag, destination_tag, name)
+    SELECT n.id, 'tag' || i % 1000, 'tag' || (i + i / 1000) % 1000, 'policy ' || i
+    FROM tailnet_private.networks n, generate_series($from, least($to, 40000)) i WHERE i % 4 = 0
+    ON CONFLICT DO NOTHING;
     INSERT INTO tailnet_private.agent_connections (agent_id, last_connected_at, updated_at)
     SELECT a(i), now(), now() FROM generate_series($from, $to) i";
 
-/// Three coordinators: ours, one with all other peers, and one that sends no heartbeats and has the next 500 peers.
+/// Nothing is pending. Three coordinators: ours, one with all other peers, and one that sends no heartbeats and has the next 500 peers.
 const COORDINATORS: &str = "
+    DELETE FROM tailnet_private.pending;
     DELETE FROM tailnet_private.coordinators WHERE name = 'third';
     INSERT INTO tailnet_private.coordinators (id, name, registration, registered_at, heartbeat_at, on_time_since, protocol)
     SELECT md5(name)::uuid, name, md5('registration of ' || name)::uuid, now() - '1 h'::interval, beat, now() - '1 h'::interval, 1
@@ -57,7 +67,7 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 
 /// Every function of the extension, with a batch of 500 if it takes one, and the result: a call without an effect would
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
-const CALLS: [(&str, &str, &str); 26] = [
+const CALLS: [(&str, &str, &str); 32] = [
     ("authenticate", "$hashes, array_fill(''::text, '{500}')", "500 rows"),
     ("attach_peers", "$registration, $clients, $sessions, $proofs_of_clients", "500"),
     ("attach_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
@@ -80,6 +90,13 @@ const CALLS: [(&str, &str, &str); 26] = [
     ("rotate_token", "c($from + 550)", "1 row"),
     ("revoke_peer", "c($from + 550)", "t"),
     ("reap", "$registration", "3"),
+    ("explain_tunnel", "c($from + 551), a($from + 570)", "1 row"),
+    ("set_tags", "c($from + 551), '{ci}'", "t"),
+    ("drop_policy", "'home', 'policy ' || ($from + 600)", "t"),
+    // One judges the tunnels that the peer opened, the next those that lead to it, and the last cuts the policy.
+    ("reap", "$registration", "1"),
+    ("reap", "$registration", "1"),
+    ("reap", "$registration", "1 row"),
     // One expires the silent coordinator, the next removes the lost peers.
     ("heartbeat_coordinator", "$registration, true", "1"),
     ("heartbeat_coordinator", "$registration, true", "0"),
@@ -88,15 +105,19 @@ const CALLS: [(&str, &str, &str); 26] = [
 ];
 
 /// These functions read no large table, or no peer waits for them.
-const EXEMPT: [&str; 8] = [
+const EXEMPT: [&str; 12] = [
     "create_key",
     "create_network",
     "create_peer",
+    "create_policy",
+    "create_policy_test",
     "drop_connection_logs",
+    "drop_policy_test",
     "listen_coordinator",
     "revoke_key",
     "rotate_secret",
     "set_agent_timeouts",
+    "set_clients_reach_all_agents",
 ];
 
 async fn plans_of_every_function_are_driven_by_index(stack: &Stack) -> Result<()> {

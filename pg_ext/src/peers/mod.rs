@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod binding;
+mod explanation;
 pub mod fencing;
 mod handshake;
 pub mod key_peers;

@@ -1,4 +1,4 @@
-//! Which tunnels a session may open: roles, grants, and whether both ends are good.
+//! Which tunnels a session may open: roles, grants and policies.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,16 @@ use crate::{
     pg::statement::rows,
 };
 
-/// Joins what decides whether tunnels are allowed to a query of tunnels `q(src, dst)` and the rows `p` of their sources. An end
-/// has an identity (`si`, `di`), or it came with a key (`sk`, `dk`). Rows of peers are found by id alone: with a condition on
-/// the key the planner would use the index of keys, and compare each entry with all peers that have one.
+/// Joins what decides whether tunnels are allowed to a query of tunnels `q(src, dst)` and the rows `sp` of their sources in the
+/// table of peers. An end has an identity (`si`, `di`), or it came with a key (`sk`, `dk`). Rows of peers are found by id
+/// alone: with a condition on the key the planner would use the index of keys, and compare each entry with all peers that have
+/// one.
 macro_rules! tunnel_ends {
     () => {
         "
-    JOIN tailnet_private.networks n ON n.id = p.network_id
-    LEFT JOIN tailnet_private.identities si ON si.id = p.id
-    LEFT JOIN tailnet_private.keys sk ON sk.id = p.key_id
+    LEFT JOIN tailnet_private.identities si ON si.id = q.src
+    LEFT JOIN tailnet_private.keys sk ON sk.id = sp.key_id
+    LEFT JOIN tailnet_private.networks n ON n.id = coalesce(si.network_id, sk.network_id)
     LEFT JOIN tailnet_private.identities di ON di.id = q.dst
     LEFT JOIN tailnet_private.peers dp ON dp.id = q.dst
     LEFT JOIN tailnet_private.keys dk ON dk.id = dp.key_id"
@@ -27,18 +28,39 @@ macro_rules! tunnel_ends {
 }
 pub(crate) use tunnel_ends;
 
-/// Whether a tunnel is allowed: true, false or NULL, which is false. A peer of another network is treated like one that does
-/// not exist, so that nobody learns of it.
+/// The rule by which a tunnel is allowed, as text for people; NULL: none. A peer of another network is treated like one that
+/// does not exist, so that nobody learns of it. The pairs of tags are a subquery that is not merged, so that each pair is
+/// looked up in the index of policies; there are at most 256.
 macro_rules! tunnel_rule {
     () => {
         "(
-        q.src <> q.dst AND coalesce(di.network_id, dk.network_id) = p.network_id
-        AND coalesce(si.revoked_at, sk.ended_at, di.revoked_at, dk.ended_at) IS NULL
-        AND (coalesce(least(si.expires_at, sk.expires_at, di.expires_at, dk.expires_at) > pg_catalog.clock_timestamp(), true))
-        AND (p.role = 'hub'
-             OR p.role = 'client' AND coalesce(di.role, dk.role) = 'agent' AND (
-                 n.clients_reach_all_agents
-                 OR EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = p.id AND g.agent_id = q.dst))))"
+        CASE WHEN q.src = q.dst OR coalesce(di.network_id, dk.network_id) IS DISTINCT FROM n.id
+                  OR coalesce(si.revoked_at, sk.ended_at, di.revoked_at, dk.ended_at) IS NOT NULL
+                  OR coalesce(least(si.expires_at, sk.expires_at, di.expires_at, dk.expires_at)
+                              <= pg_catalog.clock_timestamp(), false)
+             THEN NULL
+             WHEN coalesce(si.role, sk.role) = 'hub' THEN 'a hub reaches all peers of its network'
+             WHEN coalesce(si.role, sk.role) <> 'client' OR coalesce(di.role, dk.role) = 'hub' THEN NULL
+             WHEN n.clients_reach_all_agents AND coalesce(di.role, dk.role) = 'agent'
+             THEN 'clients of the network reach all agents'
+             WHEN EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = q.src AND g.agent_id = q.dst) THEN 'a grant'
+             ELSE (
+                SELECT 'policy ' || coalesce(
+                    (SELECT y.name FROM tailnet_private.policies y
+                     WHERE y.network_id = n.id AND y.source_tag = t.source AND y.destination_tag = t.destination),
+                    (SELECT y.name FROM tailnet_private.policies y
+                     WHERE y.network_id = n.id AND t.source = t.destination
+                       AND y.source_tag = pg_catalog.split_part(t.source, '=', 1) || '=*'
+                       AND y.destination_tag = pg_catalog.split_part(t.source, '=', 1) || '=*'
+                       AND pg_catalog.strpos(t.source, '=') > 0)) AS rule
+                FROM (
+                    SELECT st.tag AS source, dt.tag AS destination
+                    FROM tailnet_private.tags st, tailnet_private.tags dt
+                    WHERE st.owner_id = coalesce(si.id, sk.id) AND dt.owner_id = coalesce(di.id, dk.id)
+                    OFFSET 0
+                ) t
+                ORDER BY rule LIMIT 1)
+        END)"
     };
 }
 pub(crate) use tunnel_rule;
@@ -48,9 +70,9 @@ const JUDGE: &str = concat!(
     "
     SELECT q.ord, ",
     tunnel_rule!(),
-    " IS TRUE
+    " IS NOT NULL
     FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
-    JOIN tailnet_private.peers p ON p.id = q.src AND p.session = q.session AND p.coordinator_id IS NOT DISTINCT FROM $1",
+    JOIN tailnet_private.peers sp ON sp.id = q.src AND sp.session = q.session AND sp.coordinator_id IS NOT DISTINCT FROM $1",
     tunnel_ends!(),
     "
     ORDER BY q.ord"

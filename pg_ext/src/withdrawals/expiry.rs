@@ -44,6 +44,7 @@ pub fn withdraw(most: i64) -> Result<usize, Error> {
     let mut expired = rows(IDENTITIES, &[most.into()], |row| Ok(Withdrawal::Peer(row.id(1)?)))?;
     expired.extend(rows(KEYS, &[most.into()], |row| Ok(Withdrawal::Key(row.id(1)?)))?);
     expired.extend(rows(TOKENS, &[most.into()], |row| Ok(Withdrawal::Token { key: row.id(1)?, number: row.get(2)? }))?);
-    expired.iter().copied().try_for_each(note)?;
-    Ok(expired.len())
+    let count = expired.len();
+    expired.into_iter().try_for_each(note)?;
+    Ok(count)
 }

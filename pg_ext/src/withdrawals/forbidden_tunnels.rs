@@ -12,30 +12,35 @@ use crate::{
     pg::{statement::rows, uuids::uuid_array},
 };
 
-const CLOSE_FORBIDDEN: &str = concat!(
+/// Those of the tunnels that nothing allows. The subquery is not merged, so each source is looked up by its id.
+const FORBIDDEN: &str = concat!(
     "
-    DELETE FROM tailnet_private.tunnels t
-    USING (
-        SELECT q.src, q.dst
-        FROM unnest($1, $2) q(src, dst)
-        JOIN tailnet_private.peers p ON p.id = q.src",
+    SELECT q.src, q.dst
+    FROM unnest($1, $2) q(src, dst)
+    CROSS JOIN LATERAL (SELECT p.key_id FROM tailnet_private.peers p WHERE p.id = q.src OFFSET 0) sp",
     tunnel_ends!(),
     "
-        WHERE ",
+    WHERE ",
     tunnel_rule!(),
-    " IS NOT TRUE
-    ) f
-    WHERE t.src = f.src AND t.dst = f.dst
-    RETURNING t.src, t.dst"
+    " IS NULL"
 );
+
+const CLOSE: &str = "
+    DELETE FROM tailnet_private.tunnels t USING unnest($1, $2) q(src, dst) WHERE t.src = q.src AND t.dst = q.dst
+    RETURNING t.src, t.dst";
 
 /// Closes those of the tunnels that nothing allows, and tells both ends. The caller holds the locks of their networks.
 pub fn close(fanout: &mut Fanout, tunnels: &[(Uuid, Uuid)]) -> Result<(), Error> {
+    let forbidden = run_on(FORBIDDEN, tunnels)?;
+    let closed = run_on(CLOSE, &forbidden)?;
+    tell_closed(fanout, &closed)
+}
+
+/// Runs a statement on tunnels, which returns some of them.
+fn run_on(sql: &'static str, tunnels: &[(Uuid, Uuid)]) -> Result<Vec<(Uuid, Uuid)>, Error> {
     if tunnels.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (srcs, dsts): (Vec<_>, Vec<_>) = tunnels.iter().copied().unzip();
-    let closed =
-        rows(CLOSE_FORBIDDEN, &[uuid_array(srcs).into(), uuid_array(dsts).into()], |row| Ok((row.id(1)?, row.id(2)?)))?;
-    tell_closed(fanout, &closed)
+    rows(sql, &[uuid_array(srcs).into(), uuid_array(dsts).into()], |row| Ok((row.id(1)?, row.id(2)?)))
 }

@@ -9,6 +9,7 @@ mod absent_peers;
 mod ended_peers;
 mod expiry;
 mod forbidden_tunnels;
+mod judged_tunnels;
 mod pending;
 mod reap;
 mod revocation;

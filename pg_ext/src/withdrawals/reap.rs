@@ -16,13 +16,17 @@ use crate::{
     pg::{statement::rows, transaction::commit_without_flush, uuids::to_pg},
     withdrawals::{
         absent_peers, ended_peers, expiry, forbidden_tunnels,
-        pending::{self, Pending, Withdrawal},
+        judged_tunnels::{self, Tunnels},
+        pending::{self, Direction, Pending, Withdrawal},
     },
 };
 
 /// How many rows and peers one call works off, and how many tunnels of peers it closes, at most. It holds the locks of their
 /// networks meanwhile.
 const MOST: i64 = 500;
+
+/// How many peers one call looks at, for those of a network.
+const PAGE: i64 = 5_000;
 
 const NETWORK: &str = "SELECT k.network_id FROM tailnet_private.keys k WHERE k.id = $1";
 
@@ -40,11 +44,24 @@ fn reap(registration: Option<pgrx::Uuid>) -> i32 {
             return Ok(i32::try_from(expired).expect("a call withdraws a bounded number of rows"));
         }
         let rows = pending::oldest(MOST)?;
-        let reaped = match rows.first().map(|row| row.what) {
+        let reaped = match rows.first().map(|row| (row.id, row.what.clone())) {
             None => absent_peers::forget(MOST)?,
-            Some(Withdrawal::Key(key)) => end_key(rows[0].id, key, None)?,
-            Some(Withdrawal::Token { key, number }) => end_key(rows[0].id, key, Some(number))?,
-            Some(_) => end_peers_and_tunnels(&rows)?,
+            Some((row, Withdrawal::Key(key))) => end_key(row, key, None)?,
+            Some((row, Withdrawal::Token { key, number })) => end_key(row, key, Some(number))?,
+            Some((_, Withdrawal::Peer(_) | Withdrawal::Tunnel { .. })) => end_peers_and_tunnels(&rows)?,
+            Some((_, Withdrawal::Tunnels { direction, .. })) => judge_tunnels(&rows, direction)?,
+            Some((row, Withdrawal::KeyTunnels { key, inbound, after })) => {
+                judged_tunnels::cut_key(row, key, inbound, after, MOST)?;
+                1
+            }
+            Some((row, Withdrawal::Policy { network, tag, after })) => {
+                judged_tunnels::cut_policy(row, network, &tag, after, MOST)?;
+                1
+            }
+            Some((row, Withdrawal::Network { network, after })) => {
+                judged_tunnels::cut_network(row, network, after, PAGE)?;
+                1
+            }
         };
         Ok(i32::try_from(reaped).expect("a call works off a bounded number of rows"))
     })
@@ -64,14 +81,14 @@ fn end_key(row: i64, key: Uuid, token: Option<i32>) -> Result<usize, Error> {
     Ok(ended.len().max(1))
 }
 
-/// Works off the rows up to the first one of a key.
+/// Works off the rows up to the first one of another kind.
 fn end_peers_and_tunnels(rows: &[Pending]) -> Result<usize, Error> {
     let (mut peers, mut tunnels, mut done) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         match row.what {
             Withdrawal::Peer(peer) => peers.push(peer),
             Withdrawal::Tunnel { src, dst } => tunnels.push((src, dst)),
-            Withdrawal::Key(_) | Withdrawal::Token { .. } => break,
+            _ => break,
         }
         done.push(row);
     }
@@ -86,4 +103,21 @@ fn end_peers_and_tunnels(rows: &[Pending]) -> Result<usize, Error> {
     pending::done(done.into_iter().map(|row| row.id).collect())?;
     fanout.send()?;
     Ok(reaped)
+}
+
+/// Works off the rows up to the first one of another kind or direction.
+fn judge_tunnels(rows: &[Pending], direction: Direction) -> Result<usize, Error> {
+    let batch: Vec<Tunnels> = rows
+        .iter()
+        .map_while(|row| match row.what {
+            Withdrawal::Tunnels { peer, direction: other, after } if other == direction => {
+                Some(Tunnels { row: row.id, peer, after })
+            }
+            _ => None,
+        })
+        .collect();
+    let mut fanout = Fanout::default();
+    judged_tunnels::judge(&mut fanout, direction, &batch, MOST)?;
+    fanout.send()?;
+    Ok(batch.len())
 }
