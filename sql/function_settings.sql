@@ -8,10 +8,11 @@ BEGIN
         'ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', f);
     -- Batches are small compared to the tables, so each entry must be looked up in an index. The planner has no statistics
     -- of an unnest, and would sooner or later hash or scan a whole table for a few hundred ids. Such short statements run
-    -- faster than JIT could compile them.
+    -- faster than JIT could compile them. Joins are written in the order in which they should run: to try the others takes the
+    -- planner longer than such a statement runs, and the first executions of each connection are planned anew.
     EXECUTE pg_catalog.format(
         'ALTER FUNCTION %s SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off '
-        'SET plan_cache_mode = force_generic_plan SET jit = off', f);
+        'SET plan_cache_mode = force_generic_plan SET jit = off SET join_collapse_limit = 1', f);
     EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 END
 $$;

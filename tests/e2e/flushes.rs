@@ -46,7 +46,7 @@ const NOTIFY: [&str; 12] = [
 ];
 
 /// Calls of operators.
-const NO_NOTIFY: [&str; 7] = [
+const NO_NOTIFY: [&str; 14] = [
     "create_network('other')",
     "create_peer('home', 'hub')",
     "grant_tunnel(id(4), id(3))",
@@ -54,6 +54,13 @@ const NO_NOTIFY: [&str; 7] = [
     "rotate_token(id(4))",
     "revoke_peer(id(4))",
     "set_agent_timeouts('home', '1 min', '1 min')",
+    "create_key('home', 'hub', 'k', 'shared')",
+    "rotate_token((SELECT key_id FROM tailnet.keys), '1 h')",
+    "revoke_key((SELECT key_id FROM tailnet.keys))",
+    "set_tags(id(3), '{a}')",
+    "create_policy('home', 'p', 'a', 'b')",
+    "drop_policy('home', 'p')",
+    "set_clients_reach_all_agents('home', true)",
 ];
 
 /// These processes write the log of Postgres to disk when they see fit, and would hide who else does.
