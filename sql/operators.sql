@@ -138,10 +138,12 @@ BEGIN
             MESSAGE = pg_catalog.format('client %s and agent %s are in different networks', client, agent),
             HINT = 'Tunnels never cross networks.';
     END IF;
-    -- Of two changes that would break a policy test together, the later one must see the earlier one.
-    PERFORM tailnet_private.lock_network(tailnet_private.expect_role(client, 'client'));
     INSERT INTO tailnet_private.grants (client_id, agent_id) VALUES (client, agent) ON CONFLICT DO NOTHING;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM tailnet_private.note_policy_check(tailnet_private.expect_role(client, 'client'));
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION tailnet.grant_tunnel(uuid, uuid) IS 'Allows a client to open tunnels to an agent. Returns false if it was allowed already';

@@ -84,6 +84,15 @@ CREATE FUNCTION tailnet_private.tunnel_rule(src uuid, dst uuid) RETURNS text
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tunnel_rule_wrapper';
 COMMENT ON FUNCTION tailnet_private.tunnel_rule(uuid, uuid) IS 'The rule by which one peer may open a tunnel to another; NULL: it may not';
 
+CREATE FUNCTION tailnet_private.note_policy_check(network uuid) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO tailnet_private.policy_checks (network_id)
+    SELECT note_policy_check.network
+    WHERE EXISTS (SELECT FROM tailnet_private.policy_tests t WHERE t.network_id = note_policy_check.network)
+    ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION tailnet_private.note_policy_check(uuid) IS 'Has the policy tests of a network checked once when the transaction commits. If another transaction has noted the same, this waits for it, so of two changes the later one sees the earlier one';
+
 CREATE FUNCTION tailnet_private.check_tag(tag text, values_allowed boolean) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -135,6 +144,7 @@ BEGIN
         SELECT 'key_tunnels', k.id, '00000000-0000-0000-0000-000000000000'
         FROM tailnet_private.keys k WHERE k.id = set_tags.owner;
     END IF;
+    PERFORM tailnet_private.note_policy_check(network);
     RETURN removed + added > 0;
 END
 $$;
@@ -164,6 +174,7 @@ BEGIN
     END IF;
     INSERT INTO tailnet_private.policies (network_id, source_tag, destination_tag, name)
     VALUES (of_network, create_policy.source, create_policy.destination, create_policy.name);
+    PERFORM tailnet_private.note_policy_check(of_network);
 END
 $$;
 COMMENT ON FUNCTION tailnet.create_policy(text, text, text, text) IS 'Lets clients with one tag open tunnels to agents and clients with another. word=* as both: those with equal values of the word, such as owner=*';
@@ -182,6 +193,7 @@ BEGIN
     END IF;
     INSERT INTO tailnet_private.pending (kind, network_id, tag, after_tag, after_id)
     VALUES ('policy', of_network, dropped, '', '00000000-0000-0000-0000-000000000000');
+    PERFORM tailnet_private.note_policy_check(of_network);
     RETURN true;
 END
 $$;
@@ -205,6 +217,7 @@ BEGIN
         INSERT INTO tailnet_private.pending (kind, network_id, after_id)
         VALUES ('network', of_network, '00000000-0000-0000-0000-000000000000');
     END IF;
+    PERFORM tailnet_private.note_policy_check(of_network);
     RETURN true;
 END
 $$;
@@ -239,6 +252,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation',
             MESSAGE = pg_catalog.format('policy test %L exists already', create_policy_test.name);
     END IF;
+    PERFORM tailnet_private.note_policy_check(of_network);
 END
 $$;
 COMMENT ON FUNCTION tailnet.create_policy_test(text, text, text, text, boolean) IS 'Makes a test of policies: a tunnel from a client with a tag, or a peer, to an agent with a tag, or a peer, must be allowed or not. A transaction that breaks it fails when it commits';
@@ -278,31 +292,6 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION tailnet_private.passes(tailnet_private.policy_tests) IS 'Whether a policy test passes';
 
-CREATE FUNCTION tailnet_private.note_policy_check() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE CASE TG_TABLE_NAME
-        WHEN 'grants' THEN
-            'INSERT INTO tailnet_private.policy_checks
-             SELECT DISTINCT i.network_id FROM changed c JOIN tailnet_private.identities i ON i.id = c.client_id
-             WHERE EXISTS (SELECT FROM tailnet_private.policy_tests t WHERE t.network_id = i.network_id)
-             ON CONFLICT DO NOTHING'
-        WHEN 'networks' THEN
-            'INSERT INTO tailnet_private.policy_checks
-             SELECT DISTINCT c.id FROM changed c
-             WHERE EXISTS (SELECT FROM tailnet_private.policy_tests t WHERE t.network_id = c.id)
-             ON CONFLICT DO NOTHING'
-        ELSE
-            'INSERT INTO tailnet_private.policy_checks
-             SELECT DISTINCT c.network_id FROM changed c
-             WHERE EXISTS (SELECT FROM tailnet_private.policy_tests t WHERE t.network_id = c.network_id)
-             ON CONFLICT DO NOTHING'
-    END;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION tailnet_private.note_policy_check() IS 'Notes which networks a statement has changed, so that their policy tests are checked once when the transaction commits';
-
 CREATE FUNCTION tailnet_private.check_policies() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -326,24 +315,6 @@ COMMENT ON FUNCTION tailnet_private.check_policies() IS 'Checks the policy tests
 
 CREATE CONSTRAINT TRIGGER check_policies AFTER INSERT ON tailnet_private.policy_checks
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tailnet_private.check_policies();
--- A trigger with a transition table is for one kind of statement.
-DO $$
-DECLARE
-    t text;
-BEGIN
-    FOREACH t IN ARRAY ARRAY['policies', 'policy_tests', 'tags', 'grants'] LOOP
-        EXECUTE pg_catalog.format(
-            'CREATE TRIGGER %1$s_inserted AFTER INSERT ON tailnet_private.%1$I REFERENCING NEW TABLE AS changed
-             FOR EACH STATEMENT EXECUTE FUNCTION tailnet_private.note_policy_check()', t);
-        EXECUTE pg_catalog.format(
-            'CREATE TRIGGER %1$s_deleted AFTER DELETE ON tailnet_private.%1$I REFERENCING OLD TABLE AS changed
-             FOR EACH STATEMENT EXECUTE FUNCTION tailnet_private.note_policy_check()', t);
-    END LOOP;
-END
-$$;
-CREATE TRIGGER networks_updated AFTER UPDATE ON tailnet_private.networks REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION tailnet_private.note_policy_check();
-
 CREATE VIEW tailnet.policies AS
 SELECT n.name AS network, y.name, y.source_tag, y.destination_tag, y.created_at
 FROM tailnet_private.policies y

@@ -22,10 +22,10 @@ const ENDED: &str = "
     JOIN tailnet_private.identities i ON i.id = q.id
     WHERE i.revoked_at IS NOT NULL";
 
-/// The peers of a key, or of one of its tokens.
+/// The peers of a key, or those that are connected with one of its tokens. One that is away may come back with another token.
 const OF_KEY: &str = "
     SELECT p.id FROM tailnet_private.peers p
-    WHERE p.key_id = $1 AND ($2 IS NULL OR p.token_number = $2)
+    WHERE p.key_id = $1 AND ($2 IS NULL OR p.token_number = $2 AND p.coordinator_id IS NOT NULL)
     LIMIT $3";
 
 const EXPIRED: &str = "
@@ -65,7 +65,7 @@ const WITH_TUNNELS: &str = "
 const LOSE: &str = "
     UPDATE tailnet_private.peers p SET
         coordinator_id = NULL, status = CASE WHEN p.status = 'ok' THEN 'lost' ELSE p.status END,
-        updated_at = now, lost_at = now
+        updated_at = now, lost_at = now, forget_at = now + p.time_to_live
     FROM unnest($1) q(id), pg_catalog.clock_timestamp() now
     WHERE p.id = q.id AND p.coordinator_id IS NOT NULL
     RETURNING p.id";

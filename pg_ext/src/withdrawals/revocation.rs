@@ -28,6 +28,9 @@ const REVOKE_KEY: &str = "
 
 const TAKE_BACK: &str = "DELETE FROM tailnet_private.grants g WHERE g.client_id = $1 AND g.agent_id = $2";
 
+const CHECK_POLICIES: &str = "
+    SELECT tailnet_private.note_policy_check(i.network_id) FROM tailnet_private.identities i WHERE i.id = $1";
+
 #[pg_extern]
 fn revoke_peer(peer: Option<pgrx::Uuid>) -> bool {
     raise_error(|| {
@@ -69,6 +72,7 @@ fn revoke_tunnel(client: Option<pgrx::Uuid>, agent: Option<pgrx::Uuid>) -> bool 
             return Ok(false);
         }
         note(Withdrawal::Tunnel { src: client, dst: agent })?;
+        run(CHECK_POLICIES, &[to_pg(client).into()])?;
         Ok(true)
     })
 }
