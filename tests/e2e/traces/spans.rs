@@ -116,11 +116,16 @@ async fn the_children_of_one_batch_have_its_number_in_common(stack: &Stack, coll
     // While the table is locked, one attach waits in Postgres and the others wait for the next batch.
     let holder = stack.database().connect().await?;
     holder.batch_execute("BEGIN; LOCK TABLE tailnet_private.peers IN EXCLUSIVE MODE").await?;
-    let connecting = callers.iter().map(async |caller| {
+    let connect = async |caller: &Caller| {
         let identity = stack.create(Role::Agent).await?;
         stack.left().connect_traced(&identity, caller.sampled()).await
-    });
-    let mut peers = try_join_all(connecting).await?;
+    };
+    let first = connect(&callers[0]).await?;
+    let waits =
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'tailnet_private.peers'::regclass AND NOT granted)";
+    stack.operator.until("the first attach waits in Postgres", waits, &[]).await?;
+    let mut peers = try_join_all(callers[1..].iter().map(connect)).await?;
+    peers.push(first);
     let untraced = stack.connect_left(Role::Agent).await?;
     until("all requests wait", async || {
         Ok(stack.left().metric(r#"tailnet_requests_received_total{worker="binder"}"#).await? > PEERS as u64)

@@ -156,6 +156,7 @@ mod tests {
             )
         );
         assert_eq!(acknowledged(&[id]), format!(r#"{{"acknowledged":["{ID}"]}}"#));
+        assert_eq!(resume(id, "tnr_x"), format!(r#"{{"resume":{{"id":"{ID}","token":"tnr_x"}}}}"#));
         assert_eq!(error("a \"b\""), r#"{"error":"a \"b\""}"#);
     }
 
