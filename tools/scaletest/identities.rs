@@ -159,11 +159,12 @@ impl Identities {
     pub async fn remove(&self) -> Result<()> {
         let mut sql = self.connect().await?;
         let is_superuser = is_superuser(&sql).await?;
-        // A peer whose goodbye was committed has no row, and its identity may go as it is. Revoking the others ends their
-        // sessions, closes their tunnels, and tells the proxies.
+        // A peer whose goodbye was committed has no row, and its identity may go as it is. When the others are revoked, the
+        // proxies end their sessions and remove their rows. Where no proxy lives, the next one does.
         let present =
             "SELECT i.peer_id FROM tailnet.identities i JOIN tailnet.peers p USING (peer_id) WHERE i.network = $1";
         let good = "SELECT i.peer_id FROM tailnet.identities i WHERE i.network = $1 AND i.revoked_at IS NULL";
+        let proxies = "SELECT EXISTS (SELECT FROM tailnet.coordinators WHERE heartbeat_at > now() - '6 s'::interval)";
         let mut revoked = HashSet::new();
         loop {
             let rows = sql.query(if is_superuser { present } else { good }, &[&self.network.as_str()]).await?;
@@ -175,7 +176,9 @@ impl Identities {
                 sql.execute("SELECT count(tailnet.revoke_peer(id)) FROM unnest($1::uuid[]) q(id)", &[&some]).await?;
             }
             if ids.is_empty() {
-                // An attach that was under way while its peer was revoked is refused soon.
+                if !sql.query_one(proxies, &[]).await?.get::<_, bool>(0) {
+                    break;
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tailnet_wire::{Ending, Event, Role};
+use tailnet_wire::{Ending, Event};
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    order::fanout::Fanout,
+    order::{fanout::Fanout, membership::Membership},
     peers::{session_end::remove, tunnel_events::tell_closed},
     pg::{
         statement::{rows, run},
@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// Those of the peers that may not connect, and why.
+/// Those of the peers that may not connect, and whether they have expired. A superuser may have deleted the identity since.
 const ENDED: &str = "
-    SELECT i.id, i.revoked_at IS NOT DISTINCT FROM i.expires_at
+    SELECT q.id, coalesce(i.revoked_at = i.expires_at, false)
     FROM unnest($1) q(id)
-    JOIN tailnet_private.identities i ON i.id = q.id
-    WHERE i.revoked_at IS NOT NULL";
+    LEFT JOIN tailnet_private.identities i ON i.id = q.id
+    WHERE i.id IS NULL OR i.revoked_at IS NOT NULL";
 
 /// The peers of a key, or those that are connected with one of its tokens. One that is away may come back with another token.
 const OF_KEY: &str = "
@@ -29,7 +29,7 @@ const OF_KEY: &str = "
     LIMIT $3";
 
 const EXPIRED: &str = "
-    SELECT k.ended_at IS NOT DISTINCT FROM k.expires_at FROM tailnet_private.keys k WHERE k.id = $1 AND k.ended_at IS NOT NULL";
+    SELECT coalesce(k.ended_at = k.expires_at, false) FROM tailnet_private.keys k WHERE k.id = $1 AND k.ended_at IS NOT NULL";
 
 const LIVE: &str = "
     SELECT p.id, p.session, p.coordinator_id
@@ -94,7 +94,7 @@ fn why(expired: bool) -> Ending {
 pub fn end(
     fanout: &mut Fanout,
     ended: &HashMap<Uuid, Ending>,
-    role: impl Fn(Uuid) -> Role,
+    memberships: &HashMap<Uuid, Membership>,
     most: i64,
 ) -> Result<HashSet<Uuid>, Error> {
     if ended.is_empty() {
@@ -110,7 +110,9 @@ pub fn end(
     if !waiting.is_empty() {
         run(LOSE, &[uuid_array(waiting.iter().copied()).into()])?;
     }
-    let gone: Vec<_> = ended.keys().filter(|id| !waiting.contains(id)).map(|id| (*id, role(*id))).collect();
+    // A peer without a membership has no row either.
+    let gone = ended.keys().filter(|id| !waiting.contains(id));
+    let gone: Vec<_> = gone.filter_map(|id| Some((*id, memberships.get(id)?.role))).collect();
     remove(fanout, &gone)?;
     Ok(waiting)
 }

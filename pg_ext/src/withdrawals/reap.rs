@@ -73,7 +73,7 @@ fn end_key(row: i64, key: Uuid, token: Option<i32>) -> Result<usize, Error> {
     let ended = ended_peers::of_key(key, token, MOST)?;
     let memberships = take_as_operator(&ended.keys().copied().collect::<Vec<_>>())?;
     let mut fanout = Fanout::default();
-    ended_peers::end(&mut fanout, &ended, |id| memberships[&id].role, MOST)?;
+    ended_peers::end(&mut fanout, &ended, &memberships, MOST)?;
     if ended.is_empty() {
         pending::done(vec![row])?;
     }
@@ -95,8 +95,7 @@ fn end_peers_and_tunnels(rows: &[Pending]) -> Result<usize, Error> {
     let ends = tunnels.iter().flat_map(|(src, dst)| [*src, *dst]);
     let memberships = take_as_operator(&peers.iter().copied().chain(ends).collect::<Vec<_>>())?;
     let mut fanout = Fanout::default();
-    let waiting: HashSet<Uuid> =
-        ended_peers::end(&mut fanout, &ended_peers::among(&peers)?, |id| memberships[&id].role, MOST)?;
+    let waiting: HashSet<Uuid> = ended_peers::end(&mut fanout, &ended_peers::among(&peers)?, &memberships, MOST)?;
     forbidden_tunnels::close(&mut fanout, &tunnels)?;
     let reaped = done.len();
     done.retain(|row| !matches!(row.what, Withdrawal::Peer(peer) if waiting.contains(&peer)));

@@ -71,6 +71,29 @@ async fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn where_no_proxy_runs_it_is_done_and_the_next_proxy_does_the_rest() {
+    run(2, async |stack| {
+        let network = killed_run(stack).await?;
+        for proxy in stack.proxies() {
+            proxy.terminate().await?;
+        }
+        let registered = "SELECT EXISTS (SELECT FROM tailnet.coordinators)";
+        until("all proxies have left", async || Ok(!stack.operator.value::<bool>(registered, &[]).await?)).await?;
+        let done = clean_up(&superuser(stack)?, &["--yes"]).await?;
+        assert_eq!(done.code, Some(0), "{}", done.said.join("\n"));
+        assert!(done.stdout.contains(&format!("\nremoved {network}, made ")), "{}", done.stdout);
+        let register = "SELECT tailnet.register_coordinator(gen_random_uuid(), 'next', 1)";
+        let next: Uuid = stack.operator.value(register, &[]).await?;
+        let reaped = async || Ok(stack.operator.value::<i32>("SELECT tailnet.reap($1)", &[&next]).await? == 0);
+        until("the next proxy has reaped", reaped).await?;
+        let rest = "SELECT (SELECT count(*) FROM tailnet_private.peers) + (SELECT count(*) FROM tailnet.tunnels)";
+        assert_eq!(stack.operator.value::<i64>(rest, &[]).await?, 0);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_run_that_goes_on_is_left_alone() {
     run(2, async |stack| {
         // No session can be attached while nobody may write peers: the run lives, and none of its peers is connected.
