@@ -63,7 +63,7 @@ CREATE FUNCTION tailnet.create_key(
     time_to_live interval DEFAULT '10 min', max_peers integer DEFAULT NULL, OUT key_id uuid, OUT token text)
 LANGUAGE plpgsql AS $$
 DECLARE
-    network_id uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = create_key.network);
+    of_network uuid := tailnet_private.network_id(create_key.network);
 BEGIN
     IF create_key.kind IS NULL OR create_key.kind NOT IN ('peer', 'shared') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -83,11 +83,6 @@ BEGIN
         WHERE i.id = key_id AND create_key.expires_at IS NOT NULL;
         RETURN;
     END IF;
-    IF network_id IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = pg_catalog.format('there is no network %L', create_key.network),
-            HINT = 'SELECT tailnet.create_network(name) makes one.';
-    END IF;
     IF create_key.role IS NULL OR create_key.role NOT IN ('client', 'hub') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = pg_catalog.format('role %L of a shared key, expected client or hub', create_key.role),
@@ -105,7 +100,7 @@ BEGIN
             MESSAGE = pg_catalog.format('max_peers is %s, expected a number above zero or NULL', create_key.max_peers);
     END IF;
     INSERT INTO tailnet_private.keys AS k (network_id, kind, role, name, time_to_live, max_peers, expires_at)
-    VALUES (network_id, create_key.kind, create_key.role, create_key.name, create_key.time_to_live, create_key.max_peers,
+    VALUES (of_network, create_key.kind, create_key.role, create_key.name, create_key.time_to_live, create_key.max_peers,
             create_key.expires_at)
     RETURNING k.id INTO key_id;
     token := tailnet_private.new_token();

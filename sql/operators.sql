@@ -21,6 +21,21 @@ END
 $$;
 COMMENT ON FUNCTION tailnet.create_network(text) IS 'Makes a network and returns its id';
 
+CREATE FUNCTION tailnet_private.network_id(network text) RETURNS uuid
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = network_id.network);
+BEGIN
+    IF found IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('there is no network %L', network_id.network),
+            HINT = 'SELECT tailnet.create_network(name) makes one.';
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION tailnet_private.network_id(text) IS 'The id of a network. Raises an error if there is none of this name';
+
 CREATE FUNCTION tailnet.set_agent_timeouts(network text, connect_timeout interval, inactive_timeout interval) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -29,12 +44,7 @@ BEGIN
     END IF;
     UPDATE tailnet_private.networks n
     SET agent_connect_timeout = connect_timeout, agent_inactive_timeout = inactive_timeout
-    WHERE n.name = set_agent_timeouts.network;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = pg_catalog.format('there is no network %L', set_agent_timeouts.network),
-            HINT = 'SELECT tailnet.create_network(name) makes one.';
-    END IF;
+    WHERE n.id = tailnet_private.network_id(set_agent_timeouts.network);
 END
 $$;
 COMMENT ON FUNCTION tailnet.set_agent_timeouts(text, interval, interval) IS 'Sets after how long the agents of a network have status timeout (not connected yet) and disconnected (not heard)';
@@ -64,13 +74,8 @@ CREATE FUNCTION tailnet.create_peer(
     known_token text DEFAULT NULL, OUT peer_id uuid, OUT token text)
 LANGUAGE plpgsql AS $$
 DECLARE
-    network_id uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = create_peer.network);
+    network_id uuid := tailnet_private.network_id(create_peer.network);
 BEGIN
-    IF network_id IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = pg_catalog.format('there is no network %L', create_peer.network),
-            HINT = 'SELECT tailnet.create_network(name) makes one.';
-    END IF;
     IF create_peer.role IS NULL OR create_peer.role NOT IN ('agent', 'client', 'hub') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = pg_catalog.format('unknown role %L, expected agent, client or hub', create_peer.role);

@@ -61,21 +61,6 @@ SELECT pg_catalog.pg_extension_config_dump('tailnet_private.tags', '');
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.policies', '');
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.policy_tests', '');
 
-CREATE FUNCTION tailnet_private.network_id(network text) RETURNS uuid
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    found uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = network_id.network);
-BEGIN
-    IF found IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = pg_catalog.format('there is no network %L', network_id.network),
-            HINT = 'SELECT tailnet.create_network(name) makes one.';
-    END IF;
-    RETURN found;
-END
-$$;
-COMMENT ON FUNCTION tailnet_private.network_id(text) IS 'The id of a network. Raises an error if there is none of this name';
-
 CREATE FUNCTION tailnet_private.lock_network(network uuid) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'lock_network_wrapper';
 COMMENT ON FUNCTION tailnet_private.lock_network(uuid) IS 'Waits for the turn of a network, until the transaction ends';
@@ -84,19 +69,26 @@ CREATE FUNCTION tailnet_private.tunnel_rule(src uuid, dst uuid) RETURNS text
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tunnel_rule_wrapper';
 COMMENT ON FUNCTION tailnet_private.tunnel_rule(uuid, uuid) IS 'The rule by which one peer may open a tunnel to another; NULL: it may not';
 
-CREATE FUNCTION tailnet_private.note_policy_check(network uuid) RETURNS void
-LANGUAGE sql AS $$
-    INSERT INTO tailnet_private.policy_checks (network_id)
-    SELECT note_policy_check.network
-    WHERE EXISTS (SELECT FROM tailnet_private.policy_tests t WHERE t.network_id = note_policy_check.network)
-    ON CONFLICT DO NOTHING
-$$;
-COMMENT ON FUNCTION tailnet_private.note_policy_check(uuid) IS 'Has the policy tests of a network checked once when the transaction commits. If another transaction has noted the same, this waits for it, so of two changes the later one sees the earlier one';
+CREATE FUNCTION tailnet_private.rule_between(
+    network uuid, source_role text, source_tags text[], destination_role text, destination_tags text[]) RETURNS text
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'rule_between_wrapper';
+COMMENT ON FUNCTION tailnet_private.rule_between(uuid, text, text[], text, text[]) IS 'The rule by which a peer with this role and these tags may open a tunnel to another, without a grant; NULL: it may not';
 
-CREATE FUNCTION tailnet_private.check_tag(tag text, values_allowed boolean) RETURNS text
+CREATE FUNCTION tailnet_private.note_policy_check(network uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM tailnet_private.policy_tests t WHERE t.network_id = note_policy_check.network) THEN
+        PERFORM tailnet_private.lock_network(note_policy_check.network);
+        INSERT INTO tailnet_private.policy_checks (network_id) VALUES (note_policy_check.network) ON CONFLICT DO NOTHING;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION tailnet_private.note_policy_check(uuid) IS 'Has the policy tests of a network, if it has any, checked once when the transaction commits. It takes the lock of the network first, so of two changes the later one sees the earlier one';
+
+CREATE FUNCTION tailnet_private.check_tag(tag text, any_value boolean) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    IF tag ~ '^[a-z0-9][a-z0-9_.-]{0,62}(=[A-Za-z0-9@_.:/+-]{1,64})?$' OR values_allowed AND tag ~ '^[a-z0-9][a-z0-9_.-]{0,62}=\*$' THEN
+    IF tag ~ '^[a-z0-9][a-z0-9_.-]{0,62}(=[A-Za-z0-9@_.:/+-]{1,64})?$' OR any_value AND tag ~ '^[a-z0-9][a-z0-9_.-]{0,62}=\*$' THEN
         RETURN tag;
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -277,18 +269,17 @@ $$;
 COMMENT ON FUNCTION tailnet_private.tags_of(text, uuid) IS 'The tags of an end of a policy test: a tag, or those of a peer';
 
 CREATE FUNCTION tailnet_private.passes(test tailnet_private.policy_tests) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT (test).allowed = CASE
+LANGUAGE sql VOLATILE AS $$
+    SELECT (test).allowed = (CASE
         WHEN (test).source_id IS NOT NULL AND (test).destination_id IS NOT NULL
-            THEN tailnet_private.tunnel_rule((test).source_id, (test).destination_id) IS NOT NULL
-        ELSE (SELECT n.clients_reach_all_agents FROM tailnet_private.networks n WHERE n.id = (test).network_id)
-             OR EXISTS (
-                SELECT FROM unnest(tailnet_private.tags_of((test).source_tag, (test).source_id)) s
-                CROSS JOIN unnest(tailnet_private.tags_of((test).destination_tag, (test).destination_id)) d
-                JOIN tailnet_private.policies y ON y.network_id = (test).network_id
-                    AND (y.source_tag = s AND y.destination_tag = d
-                         OR s = d AND s ~ '=' AND y.source_tag = split_part(s, '=', 1) || '=*' AND y.destination_tag = y.source_tag))
-        END
+        THEN tailnet_private.tunnel_rule((test).source_id, (test).destination_id)
+        ELSE tailnet_private.rule_between(
+            (test).network_id,
+            coalesce((SELECT i.role FROM tailnet_private.identities i WHERE i.id = (test).source_id), 'client'),
+            tailnet_private.tags_of((test).source_tag, (test).source_id),
+            coalesce((SELECT i.role FROM tailnet_private.identities i WHERE i.id = (test).destination_id), 'agent'),
+            tailnet_private.tags_of((test).destination_tag, (test).destination_id))
+        END IS NOT NULL)
 $$;
 COMMENT ON FUNCTION tailnet_private.passes(tailnet_private.policy_tests) IS 'Whether a policy test passes';
 
@@ -315,6 +306,7 @@ COMMENT ON FUNCTION tailnet_private.check_policies() IS 'Checks the policy tests
 
 CREATE CONSTRAINT TRIGGER check_policies AFTER INSERT ON tailnet_private.policy_checks
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tailnet_private.check_policies();
+
 CREATE VIEW tailnet.policies AS
 SELECT n.name AS network, y.name, y.source_tag, y.destination_tag, y.created_at
 FROM tailnet_private.policies y

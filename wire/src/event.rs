@@ -166,3 +166,18 @@ pub struct Partner {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ending_is_read_as_it_was_written() {
+        use Ending::{Expired, Full, Revoked, Superseded, Unproved};
+        for ending in [Superseded, Revoked, Expired, Full, Unproved] {
+            let text = serde_json::to_string(&ending).expect("it is written");
+            assert_eq!(serde_json::from_str::<Ending>(&text).expect("it is read"), ending, "{text}");
+        }
+        assert!(serde_json::to_string(&Ending::Unknown).is_err(), "nobody writes it");
+    }
+}

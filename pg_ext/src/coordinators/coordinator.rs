@@ -26,8 +26,7 @@ const REGISTER: &str = "
 
 /// The first secret, and another one when the newest is a month old.
 const ROTATE_SECRET: &str = "
-    INSERT INTO tailnet_private.secrets (secret)
-    SELECT pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+    SELECT tailnet.rotate_secret()
     WHERE NOT EXISTS (
         SELECT FROM tailnet_private.secrets s
         WHERE s.created_at > pg_catalog.clock_timestamp() - '30 days'::pg_catalog.interval)";

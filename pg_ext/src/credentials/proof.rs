@@ -29,7 +29,7 @@ pub struct Credential {
     pub token: i32,
 }
 
-/// A proof that is not judged yet.
+/// A proof that is not checked yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Proof {
     secret: i32,
@@ -39,19 +39,19 @@ pub struct Proof {
 
 /// Sessions of a call, by what their proofs are worth.
 #[derive(Debug, Default)]
-pub struct Judged {
+pub struct Checked {
     pub proved: HashMap<SessionId, Credential>,
     /// The proof is of another session, of another network, malformed, or made with a secret that was forgotten.
     pub unproved: Vec<SessionId>,
 }
 
-/// Judges the proofs of sessions whose peers exist; sessions of other peers are in neither list.
-pub fn judge(turn: &Turn, sessions: &[SessionId], proofs: &[Option<Proof>]) -> Result<Judged, Error> {
+/// Checks the proofs of sessions whose peers exist; sessions of other peers are in neither list.
+pub fn check(turn: &Turn, sessions: &[SessionId], proofs: &[Option<Proof>]) -> Result<Checked, Error> {
     let numbers: BTreeSet<i32> = proofs.iter().flatten().map(|proof| proof.secret).collect();
     let numbers: Vec<i32> = numbers.into_iter().collect();
     let secrets: HashMap<i32, Vec<u8>> =
         rows(SECRETS, &[numbers.into()], |row| Ok((row.get(1)?, row.get(2)?)))?.into_iter().collect();
-    let mut judged = Judged::default();
+    let mut checked = Checked::default();
     for (session, proof) in sessions.iter().zip(proofs) {
         let membership = turn.memberships.get(&session.peer);
         let proved = proof.zip(membership).filter(|(proof, membership)| {
@@ -59,13 +59,13 @@ pub fn judge(turn: &Turn, sessions: &[SessionId], proofs: &[Option<Proof>]) -> R
         });
         match proved {
             Some((proof, _)) => {
-                judged.proved.insert(*session, proof.credential);
+                checked.proved.insert(*session, proof.credential);
             }
-            None if membership.is_some() => judged.unproved.push(*session),
+            None if membership.is_some() => checked.unproved.push(*session),
             None => {}
         }
     }
-    Ok(judged)
+    Ok(checked)
 }
 
 impl Proof {

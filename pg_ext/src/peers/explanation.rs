@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, raise_error},
     order::locks,
-    peers::permission::{tunnel_ends, tunnel_rule},
+    peers::permission::{role_rule, tunnel_ends, tunnel_rule},
     pg::{
         statement::rows,
         uuids::{from_pg, to_pg},
@@ -37,6 +37,19 @@ const EXPLAIN: &str = concat!(
     tunnel_ends!()
 );
 
+/// The rule for peers that need not exist: a source and a destination with these roles and tags.
+const BETWEEN: &str = concat!(
+    "
+    SELECT ",
+    role_rule!(
+        source_role = "$2",
+        destination_role = "$4",
+        granted = "false",
+        pairs = "SELECT s AS source, d AS destination FROM unnest($3) s, unnest($5) d"
+    ),
+    " FROM tailnet_private.networks n WHERE n.id = $1"
+);
+
 #[pg_extern]
 fn explain_tunnel(src: Option<pgrx::Uuid>, dst: Option<pgrx::Uuid>) -> String {
     raise_error(|| {
@@ -54,6 +67,21 @@ fn explain_tunnel(src: Option<pgrx::Uuid>, dst: Option<pgrx::Uuid>) -> String {
 #[pg_extern(sql = false)]
 fn tunnel_rule(src: pgrx::Uuid, dst: pgrx::Uuid) -> Option<String> {
     raise_error(|| Ok(explain(from_pg(src), from_pg(dst))?.0))
+}
+
+#[pg_extern(sql = false)]
+fn rule_between(
+    network: pgrx::Uuid,
+    source_role: String,
+    source_tags: Vec<String>,
+    destination_role: String,
+    destination_tags: Vec<String>,
+) -> Option<String> {
+    raise_error(|| {
+        let parameters =
+            [network.into(), source_role.into(), source_tags.into(), destination_role.into(), destination_tags.into()];
+        Ok(rows(BETWEEN, &parameters, |row| row.maybe(1))?.pop().flatten())
+    })
 }
 
 #[pg_extern(sql = false)]

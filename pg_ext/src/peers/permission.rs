@@ -28,22 +28,28 @@ macro_rules! tunnel_ends {
 }
 pub(crate) use tunnel_ends;
 
-/// The rule by which a tunnel is allowed, as text for people; NULL: none. A peer of another network is treated like one that
-/// does not exist, so that nobody learns of it. The pairs of tags are a subquery that is not merged, so that each pair is
-/// looked up in the index of policies; there are at most 256.
-macro_rules! tunnel_rule {
-    () => {
-        "(
-        CASE WHEN q.src = q.dst OR coalesce(di.network_id, dk.network_id) IS DISTINCT FROM n.id
-                  OR coalesce(si.revoked_at, sk.ended_at, di.revoked_at, dk.ended_at) IS NOT NULL
-                  OR coalesce(least(si.expires_at, sk.expires_at, di.expires_at, dk.expires_at)
-                              <= pg_catalog.clock_timestamp(), false)
-             THEN NULL
-             WHEN coalesce(si.role, sk.role) = 'hub' THEN 'a hub reaches all peers of its network'
-             WHEN coalesce(si.role, sk.role) <> 'client' OR coalesce(di.role, dk.role) = 'hub' THEN NULL
-             WHEN n.clients_reach_all_agents AND coalesce(di.role, dk.role) = 'agent'
-             THEN 'clients of the network reach all agents'
-             WHEN EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = q.src AND g.agent_id = q.dst) THEN 'a grant'
+/// The rule by which a peer of one role may reach one of another in the network `n`, as text for people; NULL: none. `granted`
+/// says whether there is a grant, and `pairs` are the pairs of a tag of the source and one of the destination: a subquery that
+/// is not merged, so that each pair is looked up in the index of policies. There are at most 256.
+macro_rules! role_rule {
+    (source_role = $source_role:literal, destination_role = $destination_role:literal,
+     granted = $granted:literal, pairs = $pairs:literal) => {
+        concat!(
+            "
+        CASE WHEN ",
+            $source_role,
+            " = 'hub' THEN 'a hub reaches all peers of its network'
+             WHEN ",
+            $source_role,
+            " <> 'client' OR ",
+            $destination_role,
+            " = 'hub' THEN NULL
+             WHEN n.clients_reach_all_agents AND ",
+            $destination_role,
+            " = 'agent' THEN 'clients of the network reach all agents'
+             WHEN ",
+            $granted,
+            " THEN 'a grant'
              ELSE (
                 SELECT 'policy ' || coalesce(
                     (SELECT y.name FROM tailnet_private.policies y
@@ -53,14 +59,41 @@ macro_rules! tunnel_rule {
                        AND y.source_tag = pg_catalog.split_part(t.source, '=', 1) || '=*'
                        AND y.destination_tag = pg_catalog.split_part(t.source, '=', 1) || '=*'
                        AND pg_catalog.strpos(t.source, '=') > 0)) AS rule
-                FROM (
+                FROM (",
+            $pairs,
+            " OFFSET 0) t
+                ORDER BY rule LIMIT 1)
+        END"
+        )
+    };
+}
+pub(crate) use role_rule;
+
+/// The rule by which a tunnel is allowed, as text for people; NULL: none. A peer of another network is treated like one that
+/// does not exist, so that nobody learns of it.
+macro_rules! tunnel_rule {
+    () => {
+        concat!(
+            "(
+        CASE WHEN q.src = q.dst OR coalesce(di.network_id, dk.network_id) IS DISTINCT FROM n.id
+                  OR coalesce(si.revoked_at, sk.ended_at, di.revoked_at, dk.ended_at) IS NOT NULL
+                  OR coalesce(least(si.expires_at, sk.expires_at, di.expires_at, dk.expires_at)
+                              <= pg_catalog.clock_timestamp(), false)
+             THEN NULL
+             ELSE ",
+            $crate::peers::permission::role_rule!(
+                source_role = "coalesce(si.role, sk.role)",
+                destination_role = "coalesce(di.role, dk.role)",
+                granted =
+                    "EXISTS (SELECT FROM tailnet_private.grants g WHERE g.client_id = q.src AND g.agent_id = q.dst)",
+                pairs = "
                     SELECT st.tag AS source, dt.tag AS destination
                     FROM tailnet_private.tags st, tailnet_private.tags dt
-                    WHERE st.owner_id = coalesce(si.id, sk.id) AND dt.owner_id = coalesce(di.id, dk.id)
-                    OFFSET 0
-                ) t
-                ORDER BY rule LIMIT 1)
+                    WHERE st.owner_id = coalesce(si.id, sk.id) AND dt.owner_id = coalesce(di.id, dk.id)"
+            ),
+            "
         END)"
+        )
     };
 }
 pub(crate) use tunnel_rule;

@@ -79,7 +79,7 @@ fn disconnect_peers(
     raise_error(|| {
         let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
         let mut turn = take_proved(registration, &batch, &proofs)?;
-        let batch = newest(proof::judge(&turn, &batch, &proofs)?.proved.into_keys().collect());
+        let batch = newest(proof::check(&turn, &batch, &proofs)?.proved.into_keys().collect());
         remember(&turn, &batch)?;
         let ended = rows(DISCONNECT, &session_parameters(&turn, &batch), |row| {
             Ok((row.id(1)?, row.maybe_id(2)?, row.get(3)?, row.get(4)?))

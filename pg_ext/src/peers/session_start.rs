@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     credentials::{
-        proof::{self, Credential, Judged, Proof},
+        proof::{self, Checked, Credential, Proof},
         session_numbers::keep_ahead,
     },
     error::{Error, raise_error},
@@ -143,7 +143,7 @@ fn attach(
     proofs: &[Option<Proof>],
     limit: Limit,
 ) -> Result<Vec<SessionId>, Error> {
-    let Judged { proved, unproved } = proof::judge(turn, batch, proofs)?;
+    let Checked { proved, unproved } = proof::check(turn, batch, proofs)?;
     for SessionId { peer: id, number: session } in unproved {
         turn.answer(&Event::Ended { id, session, why: Ending::Unproved });
     }

@@ -152,9 +152,8 @@ impl Store {
         ids: &[SessionId],
         proofs: &[&str],
     ) -> Result<(), StoreError> {
-        let (peers, numbers) = unzip(ids);
-        let sql = "SELECT tailnet.attach_peers($1, $2, $3, $4)";
-        self.connection.call("attach_peers", sql, &[&registration, &peers, &numbers, &proofs]).await
+        self.proved_sessions("attach_peers", "SELECT tailnet.attach_peers($1, $2, $3, $4)", registration, ids, proofs)
+            .await
     }
 
     /// Opens sessions again, with their nodes and the tunnels that they opened.
@@ -209,9 +208,14 @@ impl Store {
         ids: &[SessionId],
         proofs: &[&str],
     ) -> Result<(), StoreError> {
-        let (peers, numbers) = unzip(ids);
-        let sql = "SELECT tailnet.disconnect_peers($1, $2, $3, $4)";
-        self.connection.call("disconnect_peers", sql, &[&registration, &peers, &numbers, &proofs]).await
+        self.proved_sessions(
+            "disconnect_peers",
+            "SELECT tailnet.disconnect_peers($1, $2, $3, $4)",
+            registration,
+            ids,
+            proofs,
+        )
+        .await
     }
 
     /// Opens tunnels from the peers of the sessions.
@@ -285,6 +289,18 @@ impl Store {
             .get("upsert_connection_logs", "SELECT tailnet.upsert_connection_logs($1::text)", &[&events])
             .await?;
         Ok(u64::try_from(rows).unwrap_or_default())
+    }
+
+    async fn proved_sessions(
+        &mut self,
+        function: &'static str,
+        sql: &'static str,
+        registration: Uuid,
+        ids: &[SessionId],
+        proofs: &[&str],
+    ) -> Result<(), StoreError> {
+        let (peers, numbers) = unzip(ids);
+        self.connection.call(function, sql, &[&registration, &peers, &numbers, &proofs]).await
     }
 
     async fn sessions(

@@ -79,6 +79,8 @@ pub(super) enum Coverage {
 /// What is written to restore a session under a new registration.
 #[derive(Debug, Default)]
 pub struct RestoreState {
+    /// Proves the number of the session.
+    pub proof: Proof,
     /// The last node that it announced.
     pub node: Option<Node>,
     /// The other ends of the tunnels that it opened.
@@ -238,7 +240,7 @@ impl Local {
         let logged = self.partners.iter().filter(|(_, partnership)| partnership.outbound).map(|(id, _)| id);
         let kept = logged.filter(|id| self.wishes.get(*id).is_none());
         let tunnels = kept.chain(self.wishes.iter().filter(|(_, wish)| *wish == Wish::Open).map(|(id, _)| id));
-        RestoreState { node: self.node.clone(), tunnels: tunnels.collect() }
+        RestoreState { proof: self.proof.clone(), node: self.node.clone(), tunnels: tunnels.collect() }
     }
 
     fn covers(&self, other: Uuid) -> bool {

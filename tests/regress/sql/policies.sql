@@ -113,6 +113,10 @@ BEGIN;
 SELECT tailnet.drop_policy('n1', 'developers'), tailnet.create_policy('n1', 'engineers', 'dev', 'prod');
 COMMIT;
 SELECT name FROM tailnet.policies ORDER BY name;
+-- An end that is a peer has its role: a hub reaches all, an agent nobody, and no client reaches a hub.
+SELECT tailnet.create_policy_test('n1', 'hub', (:b1)::text, 'anything', true), tailnet.create_policy_test('n1', 'agent', (:a1)::text, 'prod', false),
+    tailnet.create_policy_test('n1', 'to hub', 'dev', (:b1)::text, false);
+SELECT tailnet.create_policy_test('n1', 'hub again', (:b1)::text, 'anything', false);
 -- With peers, a test knows tags and grants.
 SELECT tailnet.set_tags(:c1, '{owner=bob}');
 SELECT tailnet.revoke_tunnel(:c1, :a1), tailnet.set_tags(:c1, '{dev}');

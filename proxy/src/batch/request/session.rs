@@ -31,7 +31,8 @@ pub enum Step {
 pub struct BinderRequest {
     /// None: no step. The entry only carries handshakes that must wait for the request that is in flight.
     pub step: Option<Step>,
-    /// Proves the number of a session that ends with a goodbye. Those of others are read when they are written.
+    /// Proves the number of the session. A goodbye brings it, because the session is gone by then; for an attach or a restore
+    /// the worker reads it.
     pub proof: Option<Proof>,
     /// Handshakes that the peer asked for after it announced its node, by the other peer.
     pub ready: BTreeMap<Uuid, Permit>,

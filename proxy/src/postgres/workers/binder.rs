@@ -88,9 +88,8 @@ fn prepare(switchboard: &Switchboard, id: SessionId, request: BinderRequest) -> 
         Some(Step::Attach) => entry.request.proof = Some(switchboard.proof(id)?),
         Some(Step::Bind) => entry.node = Some(switchboard.node(id)?),
         Some(Step::Restore) => {
-            entry.request.proof = Some(switchboard.proof(id)?);
             let state = switchboard.restore_state(id)?;
-            (entry.node, entry.tunnels) = (state.node, state.tunnels);
+            (entry.request.proof, entry.node, entry.tunnels) = (Some(state.proof), state.node, state.tunnels);
             entry.overflow = entry.tunnels.split_off(entry.tunnels.len().min(MAX_BATCH));
         }
         Some(Step::Lose | Step::Disconnect) | None => {}
