@@ -16,8 +16,8 @@ use crate::{
     observe::traces::Traces,
     peer::session::Options,
     postgres::{
+        coordinator::Coordinator,
         database::{Database, DatabaseError},
-        registration::Coordinator,
         shedder::Shedder,
         worker::Workforce,
         workers::{Binder, Handshaker, Liveness, Querier, Reporter, Tunneler},

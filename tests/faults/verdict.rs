@@ -77,7 +77,7 @@ fn is_explained(closing: &Closing, doings: &Doings, effects: &Effects) -> bool {
     match code {
         Some(4001) => *superseded || doings.took_over || doings.abandoned,
         Some(1012) => effects.of(proxy) == Some(Hit::Drained),
-        None => effects.of(proxy) == Some(Hit::Killed) || doings.was_deaf,
+        None => effects.of(proxy) == Some(Hit::Killed) || doings.stopped_reading,
         // A goodbye that was not waited for long enough.
         Some(1000) => doings.was_away,
         Some(_) => false,
@@ -137,7 +137,7 @@ mod tests {
         assert!(is_explained(&Closing { superseded: true, ..closing(Some(4001)) }, &none, &Effects::default()));
         let abandoned = Doings { abandoned: true, ..Doings::default() };
         assert!(is_explained(&closing(Some(4001)), &abandoned, &Effects::default()));
-        let paused = Doings { was_deaf: true, ..Doings::default() };
+        let paused = Doings { stopped_reading: true, ..Doings::default() };
         assert!(is_explained(&closing(None), &paused, &Effects::default()));
     }
 

@@ -1,4 +1,4 @@
-//! Puts the load of many peers on proxies, whoever runs them, and checks that every peer was told what it must be told.
+//! Puts the load of many peers on proxies, no matter who runs them, and checks that every peer was told what it must be told.
 //!
 //! [`run`] is what all runs have in common: a beginning, the phases of a scenario, and a cleanup; [`record`] is what it
 //! leaves behind, on every way out. A subcommand is a scenario in a folder of its own.

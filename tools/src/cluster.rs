@@ -50,7 +50,7 @@ pub async fn connect_hearing(config: &Config) -> Result<(Client, mpsc::Unbounded
         .with_context(|| format!("cannot connect to {:?} of {:?}", config.get_dbname(), config.get_hosts()))?;
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        // An error ends the loop; whoever uses the client gets it.
+        // An error ends the loop; each caller of the client gets it.
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
             // Nobody has to listen.
             let _ = sender.send(message);

@@ -1,7 +1,7 @@
 //! Resume tokens: with one, the next connection of a shared key is the same peer as before.
 //!
 //! A resume token is a prefix and, in base64, the number of a secret, the time when it expires, the peer, and a code with the
-//! secret over these, network and key. It is good for whoever has a token of the same key.
+//! secret over these, network and key. It is good together with a token of the same key only.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

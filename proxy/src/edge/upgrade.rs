@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 
 use crate::{
     edge::token,
-    peer::v1::{SUBPROTOCOL, Socket, frame::MAX_MESSAGE},
+    peer::v1::{SUBPROTOCOL, Socket, from_peer::MAX_MESSAGE},
 };
 
 /// The read buffer of a connection, in bytes. It grows for a larger message; an idle peer sends only pongs. The default of

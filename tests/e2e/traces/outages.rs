@@ -17,8 +17,8 @@ async fn a_collector_that_is_not_there_disturbs_nobody() {
 
 #[tokio::test]
 async fn a_collector_that_does_not_answer_disturbs_nobody() {
-    let deaf = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", deaf.local_addr().expect("it has an address"));
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("it has an address"));
     serve_without_collector(&url, &["dropped a Span due to queue full", "not all traces were sent"]).await;
 }
 

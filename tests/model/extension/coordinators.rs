@@ -107,7 +107,7 @@ impl Coordinators {
 
     /// The time of an expiry passes for those that send heartbeats on time.
     pub fn pass_time(&mut self, beating: &[bool; COORDINATORS]) {
-        for (registration, _) in self.registrations.iter_mut().zip(beating).filter(|(_, beats)| **beats) {
+        for (registration, _) in self.registrations.iter_mut().zip(beating).filter(|(_, on_time)| **on_time) {
             if let Some(registration) = registration {
                 registration.on_time = true;
             }

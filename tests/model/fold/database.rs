@@ -107,7 +107,7 @@ impl Database {
         self.transact(|tables| tables.revoke(src, dst));
     }
 
-    /// A coordinator beats. Time has no length here: it passes while both are registered. So the restoration after a crash
+    /// A coordinator sends its heartbeat. Time has no length here: it passes while both are registered. So the restoration after a crash
     /// is over when both are back and have restored their sessions.
     pub fn beat(&mut self, at: usize, restored: bool) {
         if (0..COORDINATORS).all(|at| self.tables.coordinators.get(at).is_some()) {

@@ -3,7 +3,7 @@
 \set setup :dir /setup.psql
 \i :setup
 
--- A call of reap ends at most 500 rows, and closes at most 500 tunnels of peers that are revoked. Whoever calls next goes on.
+-- A call of reap ends at most 500 rows, and closes at most 500 tunnels of peers that are revoked. The next call goes on.
 INSERT INTO tailnet_private.identities (id, network_id, role, token_sha256)
 SELECT md5(i::text)::uuid, network_id, 'agent', sha256(i::text::bytea)
 FROM generate_series(1, 600) i, tailnet_private.identities WHERE id = :b1;

@@ -56,7 +56,7 @@ pub struct Doings {
     /// It gave up a connection attempt that a proxy may still be working on.
     pub abandoned: bool,
     /// It stopped reading for a time.
-    pub was_deaf: bool,
+    pub stopped_reading: bool,
     /// The proxies that held a websocket of it.
     pub proxies: BTreeSet<String>,
     /// The tunnels that it closed, or may have closed.

@@ -29,7 +29,7 @@ impl Watched {
 
     /// Lets it read its websocket, or not. A peer that does not read answers no pings.
     pub fn read(&self, reading: bool) {
-        self.account().doings.was_deaf |= !reading;
+        self.account().doings.stopped_reading |= !reading;
         self.reading.send_replace(reading);
     }
 }

@@ -1,14 +1,16 @@
 //! `tailnet.v1.json`: JSON in the text frames of a websocket. docs/protocol.md, "Peers".
 //!
-//! - [`codec`]: the websocket
-//! - [`frame`]: what a peer sends
-//! - [`answer`]: what a peer is sent: updates, refusals in words, close codes
+//! - [`websocket`]: the websocket
+//! - [`from_peer`]: what a peer sends
+//! - [`to_peer`]: what it is sent: updates, acknowledgements, refusals in words
+//! - [`close`]: the code and the reason with which a session ends
 
-pub mod answer;
-pub mod codec;
-pub mod frame;
+pub mod close;
+pub mod from_peer;
+pub mod to_peer;
+pub mod websocket;
 
-pub use codec::{JsonCodec, Socket};
+pub use websocket::{JsonCodec, Socket};
 
 /// The subprotocol of the websocket.
 pub const SUBPROTOCOL: &str = "tailnet.v1.json";

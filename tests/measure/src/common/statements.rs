@@ -15,8 +15,8 @@ pub struct Statements(BTreeMap<(String, String), i64>);
 pub struct Count {
     /// All.
     pub all: i64,
-    /// Of these the beats of proxies and the heartbeats of agents, which go on whatever happens.
-    pub beats: i64,
+    /// Of these the recurring ones, which go on whatever happens: heartbeats of proxies, their reaping, and the liveness of agents.
+    pub recurring: i64,
     /// By text, the most frequent first.
     pub by_text: Vec<(String, i64)>,
 }
@@ -29,8 +29,8 @@ const COUNT: &str = "
     WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     GROUP BY 1, 2";
 
-/// What the periodic ones call.
-const BEATS: [&str; 3] = ["heartbeat_coordinator", "tailnet.reap", "update_agent_connections"];
+/// What the recurring ones call.
+const RECURRING: [&str; 3] = ["heartbeat_coordinator", "tailnet.reap", "update_agent_connections"];
 
 impl Statements {
     /// Counts now.
@@ -54,11 +54,11 @@ impl Statements {
                 *by_text.entry(text).or_default() += calls - before;
             }
         }
-        let beats = by_text.iter().filter(|(text, _)| BEATS.iter().any(|beat| text.contains(beat)));
-        let (all, beats) = (by_text.values().sum(), beats.map(|(_, calls)| calls).sum());
+        let recurring = by_text.iter().filter(|(text, _)| RECURRING.iter().any(|part| text.contains(part)));
+        let (all, recurring) = (by_text.values().sum(), recurring.map(|(_, calls)| calls).sum());
         let mut by_text: Vec<_> = by_text.into_iter().map(|(text, calls)| (text.to_owned(), calls)).collect();
         by_text.sort_by_key(|(_, calls)| -calls);
-        Count { all, beats, by_text }
+        Count { all, recurring, by_text }
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
             ("c", "SELECT bind", 9),
         ]);
         let count = after.since(&before, &["a", "b"]);
-        assert_eq!((count.all, count.beats), (7, 1));
+        assert_eq!((count.all, count.recurring), (7, 1));
         assert_eq!(count.by_text[0], ("SELECT bind".to_owned(), 6));
         assert_eq!(count.by_text.len(), 2);
     }

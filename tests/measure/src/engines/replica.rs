@@ -271,7 +271,7 @@ async fn some<T>(queue: &Batcher<Uuid, Newest<T>>) -> Vec<Uuid> {
     queue.take(at_once(BATCH)).await.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Whoever is idle takes what is there.
+/// Takes what is there, without waiting for more.
 fn at_once(limit: usize) -> Batching {
     Batching { limit, linger: Duration::ZERO, least: Duration::ZERO, most: Duration::ZERO }
 }

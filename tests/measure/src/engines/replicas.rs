@@ -103,7 +103,7 @@ async fn start(
 async fn connect(url: &Url, tasks: &mut JoinSet<()>) -> Result<Client> {
     let (client, connection) = url.connect("replica").await.context("cannot connect")?;
     tasks.spawn(async move {
-        // Whoever uses the client gets the error.
+        // Each caller of the client gets the error.
         let _ = connection.await;
     });
     client.batch_execute(SETTINGS).await?;

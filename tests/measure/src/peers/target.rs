@@ -132,10 +132,10 @@ impl Rows {
         let what = "websockets that are closed by that";
         self.add("P8", what, Some(Never), ("", 0), &report.crashes, |crash| crash.closed as f64);
         let what = format!(
-            "SQL statements after the LISTEN connection of a proxy with {half} peers ended, until all is right, beats aside"
+            "SQL statements after the LISTEN connection of a proxy with {half} peers ended, until all is right, recurring ones aside"
         );
         self.add("P9", what, Some(AtMost(40.0)), ("", 0), &report.resyncs, |resync| {
-            (resync.statements.all - resync.statements.beats) as f64
+            (resync.statements.all - resync.statements.recurring) as f64
         });
     }
 

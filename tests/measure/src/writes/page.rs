@@ -8,11 +8,10 @@ use crate::{
     common::{figure::grouped, table::table},
     writes::{
         contest::Entry,
-        heartbeats,
         history::{self, History},
-        logs,
+        liveness, logs,
         report::Report,
-        steady::{BEATS, INTERVAL, Steady},
+        steady::{INTERVAL, ROUNDS, Steady},
         world::{AGENTS, BATCH},
     },
 };
@@ -31,9 +30,9 @@ Figures are the median of {} interleaved rounds, with the least and the most in 
 *×* is rows a second against the single-row upsert of the same round. *WAL* is bytes a row, commits included,
 after a checkpoint; *fpw* is `full_page_writes`, with which each page is logged whole once after a checkpoint.
 
-### Heartbeats
+### Liveness
 
-{} heartbeats of as many agents, out of {}, by one connection; each call or transaction is a commit.
+{} sightings of as many agents, out of {}, by one connection; each call or transaction is a commit.
 
 {}
 ### Connection logs
@@ -45,9 +44,9 @@ the function checks its events and merges repeats within a batch.
         machine.date,
         machine.commit,
         report.rounds,
-        grouped(heartbeats::ROWS as f64, 0),
+        grouped(liveness::ROWS as f64, 0),
         grouped(AGENTS as f64, 0),
-        contest(&report.heartbeats),
+        contest(&report.liveness),
         grouped(logs::CONNECTIONS as f64, 0),
         grouped(logs::STOCK as f64, 0),
         contest(&report.logs),
@@ -78,13 +77,13 @@ fn steady(text: &mut String, measured: &[Steady]) -> Result<()> {
         "
 ### Steady state at the database
 
-{} agents that beat every {seconds} s, for {} s, in batches of {BATCH} spread evenly, by two connections as of two proxies.
+{} agents that are seen every {seconds} s, for {} s, in batches of {BATCH} spread evenly, by two connections as of two proxies.
 WAL is everything that the cluster wrote, autovacuum included; in brackets by interval. With fpw on the first
 interval after a checkpoint logs each page of the table whole. CPU is of the backends, as a share of one core.
 
 ",
         grouped(AGENTS as f64, 0),
-        seconds * u64::from(BEATS)
+        seconds * u64::from(ROUNDS)
     )?;
     let each = |values: &[f64], shown: &dyn Fn(f64) -> String| {
         values.iter().map(|value| shown(*value)).collect::<Vec<_>>().join(", ")
@@ -94,13 +93,13 @@ interval after a checkpoint logs each page of the table whole. CPU is of the bac
         [
             format!("fpw {}", if steady.full_page_writes { "on" } else { "off" }),
             format!("{:.2} %", steady.hot * 100.0),
-            format!("{:.0} ({:.0}–{:.0})", steady.wal_a_heartbeat, wal.min, wal.max),
+            format!("{:.0} ({:.0}–{:.0})", steady.wal_a_sighting, wal.min, wal.max),
             each(&steady.commits_a_second, &|value| format!("{value:.2}")),
             each(&steady.cpu, &|value| format!("{:.1} %", value * 100.0)),
         ]
     };
     let target = ["target", "≥ 95 %", "≤ 160 with fpw off", "≤ 3", ""].map(str::to_owned);
-    let head = ["", "HOT", "WAL a heartbeat", "commits a second, each proxy", "CPU, each proxy"];
+    let head = ["", "HOT", "WAL a sighting", "commits a second, each proxy", "CPU, each proxy"];
     *text += &table(head, measured.iter().map(row).chain([target]));
     Ok(())
 }

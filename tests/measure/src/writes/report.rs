@@ -13,11 +13,11 @@ pub struct Report {
     pub machine: Machine,
     /// How often each method was measured.
     pub rounds: usize,
-    /// Ways to write heartbeats.
-    pub heartbeats: Vec<Entry>,
+    /// Ways to write sightings.
+    pub liveness: Vec<Entry>,
     /// Ways to write events of connections.
     pub logs: Vec<Entry>,
-    /// Heartbeats of all agents with `full_page_writes` off, and on.
+    /// Sightings of all agents with `full_page_writes` off, and on.
     pub steady: [Steady; 2],
     /// Years of connection logs.
     pub history: History,

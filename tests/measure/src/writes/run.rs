@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     common::{json, machine::Machine, progress::Progress, section},
     writes::{
-        contest, heartbeats, history, logs,
+        contest, history, liveness, logs,
         options::{Only, Options},
         page,
         report::Report,
@@ -35,13 +35,13 @@ async fn only_logs(options: &Options) -> Result<()> {
 
 async fn all(options: &Options) -> Result<()> {
     let rounds = usize::from(options.rounds);
-    let steps = 2 * contest::steps(rounds) + 2 * steady::BEATS as usize + history::STEPS;
+    let steps = 2 * contest::steps(rounds) + 2 * steady::ROUNDS as usize + history::STEPS;
     let progress = Progress::new(steps);
     progress.phase("a network with 32,000 agents");
     let world = World::create().await?;
     let machine = Machine::look(&world.meter).await?;
-    progress.phase("heartbeats");
-    let heartbeats = heartbeats::run(&world, &progress, rounds).await?;
+    progress.phase("liveness");
+    let liveness = liveness::run(&world, &progress, rounds).await?;
     progress.phase("connection logs");
     let logs = logs::run(&world, &progress, rounds).await?;
     progress.phase("steady state at the database");
@@ -50,7 +50,7 @@ async fn all(options: &Options) -> Result<()> {
     let steady = [steady::run(&world, &progress, false).await?, steady::run(&world, &progress, true).await?];
     progress.phase("ten million connections");
     let history = history::run(&world, &progress).await?;
-    let report = Report { machine, rounds, heartbeats, logs, steady, history };
+    let report = Report { machine, rounds, liveness, logs, steady, history };
     progress.finish();
     section::write(&options.markdown, "bench-writes", &page::page(&report)?)?;
     json::write(&options.json, &report)?;

@@ -1,4 +1,4 @@
-//! The ways to write rows, the same for heartbeats and for events of connections.
+//! The ways to write rows, the same for sightings and for events of connections.
 
 use std::{io::Cursor, pin::pin};
 
@@ -30,7 +30,7 @@ pub const WAYS: [Way; 7] = [
     Way::Copy(1_000),
 ];
 
-/// Whoever writes rows of one kind. Each way returns how many rows it has written.
+/// Writes rows of one kind in one way. Each way returns how many rows it has written.
 pub trait Writer {
     /// What a row is made of.
     type Entry;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     common::{meter::Meter, network},
-    writes::beats::Beats,
+    writes::sightings::Sightings,
 };
 
 /// As many agents as the issue asks for.
@@ -18,7 +18,7 @@ pub const AGENTS: usize = 32_000;
 /// As the proxy's default.
 pub const BATCH: usize = 500;
 
-/// The network, and its agents in the random order in which they beat.
+/// The network, and its agents in the random order in which they are seen.
 #[derive(Debug)]
 pub struct World {
     /// The database; it has a login for each of two proxies.
@@ -45,8 +45,8 @@ impl World {
     async fn connect_all(&self) -> Result<()> {
         let client = self.database.connect().await?;
         for agents in self.agents.chunks(BATCH) {
-            let beats = Beats::of(agents, SystemTime::now());
-            beats.connect(&client).await.context("cannot connect agents")?;
+            let sightings = Sightings::of(agents, SystemTime::now());
+            sightings.connect(&client).await.context("cannot connect agents")?;
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ pub fn run() -> Result<()> {
     done
 }
 
-/// Lines of stdin, to whoever waits for events.
+/// Sends the lines of stdin to the loop that waits for events.
 fn read(sender: Sender<Result<Command>>, waker: &Waker) {
     for line in stdin().lock().lines() {
         let command = line.map_err(Into::into).and_then(|line| Ok(serde_json::from_str(&line)?));

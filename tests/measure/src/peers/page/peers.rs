@@ -201,15 +201,15 @@ partner must be told that one, and nobody may be told that a partner is lost.
         text,
         "\nThe LISTEN connection of the agents' proxy is ended (`pg_terminate_backend`), and all {half} clients, on the other
 proxy, announce another node. Statements are all of that proxy until every agent was told, and all sessions were restored;
-*beats* are those of them that go on whatever happens, of the proxy itself and of its agents.
+*recurring* are those of them that go on whatever happens, of the proxy itself and of its agents.
 
 "
     );
     let resyncs = report.resyncs.iter().enumerate().map(|(number, resync)| {
         let (run, seconds) = ((number + 1).to_string(), format!("{:.2}", resync.seconds));
-        [run, seconds, resync.statements.all.to_string(), resync.statements.beats.to_string()]
+        [run, seconds, resync.statements.all.to_string(), resync.statements.recurring.to_string()]
     });
-    *text += &table(["run", "seconds to right views", "statements", "of which beats"], resyncs);
+    *text += &table(["run", "seconds to right views", "statements", "of which recurring"], resyncs);
     if let Some(hub) = &report.hub {
         let [view, partners] = [&hub.view_seconds, &hub.partners_seconds].map(|all| brief(all, 2, |seconds| *seconds));
         let _ = writeln!(

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_plot_has_a_ground_and_what_it_shows() {
         let point = |seconds, connected, right| Point { seconds, connected, right };
-        let statements = Count { all: 0, beats: 0, by_text: Vec::new() };
+        let statements = Count { all: 0, recurring: 0, by_text: Vec::new() };
         let storm = Storm {
             peers: 100,
             seconds: 2.0,

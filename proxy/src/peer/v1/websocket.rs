@@ -22,7 +22,7 @@ use crate::{
     message::{Delivery, Ending, Refused},
     peer::{
         codec::{Codec, HearError, Heard, WriteError},
-        v1::{answer, frame},
+        v1::{close, from_peer, to_peer},
     },
 };
 
@@ -62,13 +62,13 @@ impl Codec for JsonCodec {
         }
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => {
-                frame::parse(&text, self.peer).map(Heard::Asks).map_err(HearError::Malformed)
+                from_peer::parse(&text, self.peer).map(Heard::Asks).map_err(HearError::Malformed)
             }
-            Some(Ok(Message::Binary(_))) => Err(HearError::Malformed(frame::binary())),
+            Some(Ok(Message::Binary(_))) => Err(HearError::Malformed(from_peer::binary())),
             Some(Ok(Message::Pong(_))) => Ok(Heard::Pong),
             Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(Heard::Nothing),
-            Some(Err(SocketError::Capacity(_))) => Err(HearError::Malformed(frame::too_large())),
-            Some(Err(SocketError::Utf8(_))) => Err(HearError::Malformed(frame::not_utf8())),
+            Some(Err(SocketError::Capacity(_))) => Err(HearError::Malformed(from_peer::too_large())),
+            Some(Err(SocketError::Utf8(_))) => Err(HearError::Malformed(from_peer::not_utf8())),
             Some(Ok(Message::Close(_)) | Err(_)) | None => Err(HearError::Gone),
         }
     }
@@ -80,19 +80,19 @@ impl Codec for JsonCodec {
 
     async fn deliver(&mut self, delivery: &Delivery, patience: Duration) -> Result<(), WriteError> {
         if !delivery.updates.is_empty() {
-            self.write(Message::text(answer::updates(&delivery.updates)), patience).await?;
+            self.write(Message::text(to_peer::updates(&delivery.updates)), patience).await?;
         }
         if !delivery.acknowledged.is_empty() {
-            self.write(Message::text(answer::acknowledged(&delivery.acknowledged)), patience).await?;
+            self.write(Message::text(to_peer::acknowledged(&delivery.acknowledged)), patience).await?;
         }
         for refused in &delivery.refused {
-            self.write(Message::text(answer::error(&answer::words(refused))), patience).await?;
+            self.write(Message::text(to_peer::error(&to_peer::words(refused))), patience).await?;
         }
         Ok(())
     }
 
     async fn offer_resume(&mut self, token: &str, patience: Duration) -> Result<(), WriteError> {
-        self.write(Message::text(answer::resume(self.peer, token)), patience).await
+        self.write(Message::text(to_peer::resume(self.peer, token)), patience).await
     }
 
     async fn ping(&mut self, patience: Duration) -> Result<(), WriteError> {
@@ -101,13 +101,13 @@ impl Codec for JsonCodec {
 
     async fn end(mut self, ending: Ending, patience: Duration) {
         if let Ending::Malformed(malformed) = &ending {
-            let error = Message::text(answer::error(&malformed.problem));
+            let error = Message::text(to_peer::error(&malformed.problem));
             if self.write(error, patience).await.is_err() {
                 return;
             }
         }
-        let code = CloseCode::from(answer::code(&ending));
-        let close = CloseFrame { code, reason: answer::reason(&ending).into() };
+        let code = CloseCode::from(close::code(&ending));
+        let close = CloseFrame { code, reason: close::reason(&ending).into() };
         if !matches!(timeout(patience, self.socket.close(Some(close))).await, Ok(Ok(()))) {
             return;
         }
@@ -124,10 +124,10 @@ impl Codec for JsonCodec {
     }
 
     fn code(ending: &Ending) -> u16 {
-        answer::code(ending)
+        close::code(ending)
     }
 
     fn words(refused: &Refused) -> String {
-        answer::words(refused)
+        to_peer::words(refused)
     }
 }

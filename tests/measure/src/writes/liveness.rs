@@ -1,4 +1,4 @@
-//! Phase: ways to write heartbeats of agents that have a row.
+//! Phase: ways to write sightings of agents that have a row.
 
 use std::time::SystemTime;
 
@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     common::progress::Progress,
     writes::{
-        beats::{Beats, CALL, COORDINATOR},
         contest::{Entry, contest},
+        sightings::{CALL, COORDINATOR, Sightings},
         way::{Staging, Writer},
         world::World,
     },
@@ -36,7 +36,7 @@ const MERGE: &str = "
     FROM (SELECT DISTINCT ON (agent_id) * FROM staged ORDER BY agent_id, last_connected_at DESC) e
     WHERE c.agent_id = e.agent_id AND (c.last_connected_at IS NULL OR c.last_connected_at < e.last_connected_at)";
 
-struct Heartbeats {
+struct Liveness {
     client: Client,
     upsert: Statement,
     call: Statement,
@@ -47,7 +47,7 @@ struct Heartbeats {
 pub async fn run(world: &World, progress: &Progress, rounds: usize) -> Result<Vec<Entry>> {
     let client = world.database.connect().await?;
     let (upsert, call) = (client.prepare(UPSERT).await?, client.prepare(CALL).await?);
-    let writer = Heartbeats { client, upsert, call, staging: Staging::open(world, STAGED, MERGE).await? };
+    let writer = Liveness { client, upsert, call, staging: Staging::open(world, STAGED, MERGE).await? };
     let mut turn = 0;
     contest(&world.meter, progress, rounds, &writer, || {
         // Other agents each time, in random order.
@@ -58,7 +58,7 @@ pub async fn run(world: &World, progress: &Progress, rounds: usize) -> Result<Ve
     .await
 }
 
-impl Writer for Heartbeats {
+impl Writer for Liveness {
     type Entry = Uuid;
 
     const FUNCTION: &'static str = "update_agent_connections";
@@ -68,13 +68,13 @@ impl Writer for Heartbeats {
     }
 
     async fn call(&self, agents: &[Uuid]) -> Result<u64> {
-        let changed = Beats::of(agents, SystemTime::now()).beat(&self.client, &self.call).await?;
+        let changed = Sightings::of(agents, SystemTime::now()).write(&self.client, &self.call).await?;
         Ok(changed.unsigned_abs())
     }
 
     async fn copy(&self, agents: &[Uuid]) -> Result<u64> {
-        let beats = Beats::of(agents, SystemTime::now());
+        let sightings = Sightings::of(agents, SystemTime::now());
         let line = |(agent, time)| format!("{agent}\t{}\t{COORDINATOR}\n", format_rfc3339_micros(time));
-        self.staging.write(beats.iter().map(line).collect()).await
+        self.staging.write(sightings.iter().map(line).collect()).await
     }
 }

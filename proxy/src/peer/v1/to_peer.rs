@@ -1,10 +1,10 @@
-//! What a peer is sent: docs/protocol.md, "To the peer" and "Close codes".
+//! What a peer is sent: docs/protocol.md, "To the peer".
 
 use serde::Serialize;
 use tailnet_wire::{Node, Refusal, Role};
 use uuid::Uuid;
 
-use crate::message::{Change, Ending, Malformed, MalformedKind, Refused, Update};
+use crate::message::{Change, Refused, Update};
 
 #[derive(Serialize)]
 struct PeerUpdate<'a> {
@@ -96,40 +96,6 @@ pub fn words(refused: &Refused) -> String {
         Refused::ReportByRole(role) => {
             format!("report_connections is refused: a {role} does not send it, only an agent")
         }
-    }
-}
-
-/// The status code of the close frame.
-pub fn code(ending: &Ending) -> u16 {
-    match ending {
-        Ending::Goodbye => 1000,
-        Ending::Malformed(Malformed { kind: MalformedKind::Framing, .. }) => 1003,
-        Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => 1007,
-        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused | Ending::Full => 1008,
-        Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => 1009,
-        Ending::Shutdown | Ending::Unproved | Ending::Unknown => 1012,
-        Ending::Shed => 1013,
-        Ending::Superseded => 4001,
-        Ending::Revoked | Ending::Expired => 4003,
-    }
-}
-
-/// The text of the close frame.
-pub fn reason(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Goodbye => "disconnected",
-        Ending::Malformed(Malformed { kind: MalformedKind::Framing, .. }) => "binary frame",
-        Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => "not JSON",
-        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused => "refused",
-        Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => "message too large",
-        Ending::Shutdown => "proxy shuts down",
-        Ending::Shed => "Postgres is away, try another proxy",
-        Ending::Unknown => "ended by the database",
-        Ending::Expired => "expired",
-        Ending::Full => "the key has as many peers as it may",
-        Ending::Unproved => "the number of the session is not proved, connect again",
-        Ending::Superseded => "superseded",
-        Ending::Revoked => "revoked",
     }
 }
 

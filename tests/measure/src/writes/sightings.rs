@@ -1,4 +1,4 @@
-//! A batch of heartbeats, as arguments of `tailnet.update_agent_connections`.
+//! A batch of sightings of agents, as arguments of `tailnet.update_agent_connections`.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,19 +9,19 @@ use uuid::Uuid;
 /// What a proxy calls.
 pub const CALL: &str = "SELECT count(*) FROM tailnet.update_agent_connections($1, $2, $3, $4, $5)";
 
-/// The proxy that all heartbeats come from.
+/// The proxy that all sightings come from.
 pub const COORDINATOR: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
 
-/// One heartbeat of each of some agents, a microsecond apart.
+/// One sighting of each of some agents, a microsecond apart.
 #[derive(Debug)]
-pub struct Beats {
+pub struct Sightings {
     agents: Vec<Uuid>,
     times: Vec<SystemTime>,
     coordinators: Vec<Uuid>,
     unknown: Vec<Option<SystemTime>>,
 }
 
-impl Beats {
+impl Sightings {
     /// From this time on.
     pub fn of(agents: &[Uuid], from: SystemTime) -> Self {
         let count = agents.len();
@@ -29,13 +29,13 @@ impl Beats {
         Self { agents: agents.to_vec(), times, coordinators: vec![COORDINATOR; count], unknown: vec![None; count] }
     }
 
-    /// The agents and the times of their heartbeats.
+    /// The agents and the times at which they were seen.
     pub fn iter(&self) -> impl Iterator<Item = (Uuid, SystemTime)> {
         self.agents.iter().copied().zip(self.times.iter().copied())
     }
 
-    /// Writes them as heartbeats with the prepared [`CALL`], and returns how many rows changed.
-    pub async fn beat(&self, client: &Client, call: &Statement) -> Result<i64> {
+    /// Writes them as later sightings with the prepared [`CALL`], and returns how many rows changed.
+    pub async fn write(&self, client: &Client, call: &Statement) -> Result<i64> {
         let Self { agents, times, coordinators, unknown } = self;
         Ok(client.query_one(call, &[agents, unknown, times, unknown, coordinators]).await?.get(0))
     }

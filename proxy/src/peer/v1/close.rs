@@ -1,0 +1,37 @@
+//! The close frame that ends a session: docs/protocol.md, "Close codes".
+
+use crate::message::{Ending, Malformed, MalformedKind};
+
+/// The status code of the close frame.
+pub fn code(ending: &Ending) -> u16 {
+    match ending {
+        Ending::Goodbye => 1000,
+        Ending::Malformed(Malformed { kind: MalformedKind::Framing, .. }) => 1003,
+        Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => 1007,
+        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused | Ending::Full => 1008,
+        Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => 1009,
+        Ending::Shutdown | Ending::Unproved | Ending::Unknown => 1012,
+        Ending::Shed => 1013,
+        Ending::Superseded => 4001,
+        Ending::Revoked | Ending::Expired => 4003,
+    }
+}
+
+/// The text of the close frame.
+pub fn reason(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Goodbye => "disconnected",
+        Ending::Malformed(Malformed { kind: MalformedKind::Framing, .. }) => "binary frame",
+        Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => "not JSON",
+        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused => "refused",
+        Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => "message too large",
+        Ending::Shutdown => "proxy shuts down",
+        Ending::Shed => "Postgres is away, try another proxy",
+        Ending::Unknown => "ended by the database",
+        Ending::Expired => "expired",
+        Ending::Full => "the key has as many peers as it may",
+        Ending::Unproved => "the number of the session is not proved, connect again",
+        Ending::Superseded => "superseded",
+        Ending::Revoked => "revoked",
+    }
+}
