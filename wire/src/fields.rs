@@ -5,8 +5,8 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Number, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -18,6 +18,9 @@ pub const MAX_NODE_BYTES: usize = 64 * 1024;
 /// The networks in which an agent's address may lie: its first six bytes; the other ten are those of its id.
 const AGENT_PREFIXES: [[u8; 6]; 2] = [[0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0], [0xfd, 0x60, 0x62, 0x7a, 0xa4, 0x2b]];
 
+/// The address that every agent of older releases has beside its own.
+const LEGACY_AGENT: Ipv6Addr = Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0x49d6, 0xb259, 0xb7ac, 0xb1b2, 0x48f4);
+
 /// How much of an entry is repeated in an error.
 const SHOWN: usize = 64;
 
@@ -25,9 +28,9 @@ const SHOWN: usize = 64;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(expecting = "an object")]
 pub struct NodeFields {
-    /// A number that the peer chose.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<u64>,
+    /// A number that the peer chose: any i64 or u64.
+    #[serde(default, deserialize_with = "integer", skip_serializing_if = "Option::is_none")]
+    pub id: Option<i128>,
     /// When the peer made the node. Not part of what the node says: two nodes that differ here only are the same.
     #[serde(skip_serializing)]
     pub as_of: Option<String>,
@@ -151,6 +154,11 @@ impl NodeFields {
         Ok(())
     }
 
+    /// The other fields.
+    pub fn unknown(&self) -> &BTreeMap<String, Value> {
+        &self.unknown
+    }
+
     /// The digest of what the node says.
     pub fn digest(&self) -> Digest {
         let text = serde_json::to_vec(self).expect("a parsed node has string keys and finite numbers");
@@ -169,10 +177,18 @@ pub fn own_addresses(id: Uuid) -> [Ipv6Addr; 2] {
     })
 }
 
+fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i128>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let integer = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    integer.map(Some).ok_or_else(|| D::Error::custom(format_args!("{number} in `id`, expected an integer of 64 bits")))
+}
+
 fn may_announce(entry: &str, role: Role, peer: Uuid) -> bool {
     let Some((address, bits)) = parse_prefix(entry) else { return false };
     match (role, address) {
-        (Role::Agent, IpAddr::V6(address)) => bits == 128 && own_addresses(peer).contains(&address),
+        (Role::Agent, IpAddr::V6(address)) => {
+            bits == 128 && (own_addresses(peer).contains(&address) || address == LEGACY_AGENT)
+        }
         (Role::Client, IpAddr::V6(_)) => bits == 128,
         (Role::Agent | Role::Client, IpAddr::V4(_)) => false,
         (Role::Hub, _) => true,
