@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint build install demo up down psql test test-rust test-sql test-isolation bless faults bench bench-quick bench-writes lint layout advisories clean
+.PHONY: help deps deps-lint deps-interop build install demo up down psql test test-rust test-sql test-isolation test-interop bless faults bench bench-quick bench-writes lint layout advisories clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -36,6 +36,9 @@ deps: ## Install the packages and tools that are missing
 deps-lint:
 	@tests/deps lint
 
+deps-interop: deps
+	@tests/deps interop
+
 build: deps ## Build the extension, the proxy and the test peer
 	@echo "==> building the extension (about 2 minutes the first time)"
 	@rm -rf $(STAGE)
@@ -59,8 +62,9 @@ down: ## Stop what "up" started; the data stays
 psql: ## Open psql on the database that "up" made
 	@tests/cluster exec cluster psql -d tailnet
 
-test: install ## Run every test
+test: install deps-interop ## Run every test
 	@tests/run rust regress isolation faults
+	@tests/interop/run
 
 test-rust: install ## Run the unit and end-to-end tests; T=part_of_a_name P=crate
 	@tests/run rust $(ONE)
@@ -70,6 +74,9 @@ test-sql: install ## Run the SQL tests (pg_regress); T=name
 
 test-isolation: install ## Run the races (pg_isolation_regress); T=name
 	@tests/run isolation $(ONE)
+
+test-interop: install deps-interop ## Run Go clients of tailnet v2 against two proxies; T=regular_expression
+	@tests/interop/run $(if $(T),-run $(T))
 
 bless: install ## Take what the SQL and isolation tests print as expected; T=name
 	@tests/run bless $(ONE)
@@ -89,7 +96,7 @@ bench-writes: install ## Measure the writes of liveness and of connection logs (
 lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
-	shellcheck --severity=warning tests/bench-run tests/cluster tests/demo tests/deps tests/inject tests/install tests/run tests/stack .ci/run
+	shellcheck --severity=warning tests/bench-run tests/cluster tests/demo tests/deps tests/inject tests/install tests/interop/run tests/run tests/stack .ci/run
 	cargo deny $(LOCKED) check bans licenses sources
 	cargo shear --deny-warnings $(LOCKED)
 	@$(MAKE) --no-print-directory layout

@@ -16,7 +16,8 @@ COMMENT ON FUNCTION tailnet_private.resume_token(bytea, integer, uuid, uuid, uui
 REVOKE ALL ON FUNCTION tailnet_private.resume_token(bytea, integer, uuid, uuid, uuid) FROM PUBLIC;
 
 CREATE FUNCTION tailnet.authenticate(token_hashes bytea[], resumes text[])
-RETURNS TABLE (ordinal integer, refused text, peer_id uuid, role text, session bigint, proof text, resume text)
+RETURNS TABLE (ordinal integer, refused text, peer_id uuid, role text, session bigint, proof text, resume text,
+               network_id uuid)
 LANGUAGE plpgsql VOLATILE STRICT ROWS 500 AS $$
 #variable_conflict use_column
 BEGIN
@@ -38,7 +39,8 @@ BEGIN
     SELECT a.ord::integer, a.refused, a.peer, a.role, a.session,
            tailnet_private.prove_session(k.secret, k.number, a.network_id, a.peer, a.key, a.token, a.session),
            CASE WHEN a.refused IS NULL AND a.shared
-                THEN tailnet_private.resume_token(k.secret, k.number, a.network_id, a.key, a.peer) END
+                THEN tailnet_private.resume_token(k.secret, k.number, a.network_id, a.key, a.peer) END,
+           a.network_id
     FROM (
         SELECT q.ord, c.refused, c.peer, c.role, c.network_id, c.key, c.token, c.shared,
                CASE WHEN c.refused IS NULL THEN pg_catalog.nextval('tailnet_private.sessions') END AS session
@@ -72,4 +74,4 @@ BEGIN
     CROSS JOIN (SELECT s.number, s.secret FROM tailnet_private.secrets s ORDER BY s.number DESC LIMIT 1) k;
 END
 $$;
-COMMENT ON FUNCTION tailnet.authenticate(bytea[], text[]) IS 'For each SHA-256 of a known token, with the resume token that came with it (empty: none): its place in the array, and either the peer, the number of the session that it may open now, the proof of that number and, for a peer of a shared key, a new resume token; or why it is refused: revoked, expired, resume (the resume token is not good) or full (the key has as many peers as it may)';
+COMMENT ON FUNCTION tailnet.authenticate(bytea[], text[]) IS 'For each SHA-256 of a known token, with the resume token that came with it (empty: none): its place in the array, and either the peer, the number of the session that it may open now, the proof of that number and, for a peer of a shared key, a new resume token; its network; or why it is refused: revoked, expired, resume (the resume token is not good) or full (the key has as many peers as it may)';

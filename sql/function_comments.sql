@@ -14,6 +14,7 @@ COMMENT ON FUNCTION tailnet.close_tunnels(uuid, uuid[], bigint[], uuid[]) IS 'Cl
 COMMENT ON FUNCTION tailnet.ready_for_handshake(uuid, uuid[], bigint[], uuid[]) IS 'Tells tunnel partners that a peer is ready for a handshake';
 COMMENT ON FUNCTION tailnet.view_peers(uuid, uuid[], bigint[], uuid[]) IS 'Sends a page of the view of each session: the first one, or the one after a key';
 COMMENT ON FUNCTION tailnet.reap(uuid) IS 'Ends what operators have taken away, what has expired, and peers of keys that stayed away for too long, at most 500 of them, and returns their number. A proxy calls it again at once until it returns 0';
+COMMENT ON FUNCTION tailnet.judge_dials(bytea[], uuid[]) IS 'For each SHA-256 of a token, whether its peer may open a tunnel to the agent at the same place. An agent that does not exist and one of another network are like one that may not be reached';
 COMMENT ON FUNCTION tailnet.explain_tunnel(uuid, uuid) IS 'Says by which rule a peer may open a tunnel to another, or what is missing';
 COMMENT ON FUNCTION tailnet.revoke_key(uuid) IS 'Revokes a shared key: its tokens are refused from the commit on, and within seconds the proxies end all its peers. Returns false if it was revoked or expired already';
 COMMENT ON FUNCTION tailnet.revoke_peer(uuid) IS 'Revokes an identity: its token is refused and it opens no tunnel from the commit on; within a second the proxies end its live session, and delete its binding and tunnels. Returns false if it was revoked already';

@@ -6,7 +6,8 @@
 CREATE TABLE tailnet_private.pending (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN (
-        'peer', 'tunnel', 'outbound', 'inbound', 'key', 'token', 'key_tunnels', 'key_outbound', 'policy', 'network')),
+        'peer', 'tunnel', 'outbound', 'inbound', 'key', 'token', 'key_tunnels', 'key_outbound', 'policy', 'network',
+        'derp_map')),
     network_id uuid,
     peer_id uuid,
     dst_id uuid,
@@ -20,14 +21,14 @@ CREATE TABLE tailnet_private.pending (
     CHECK ((dst_id IS NOT NULL) = (kind = 'tunnel')),
     CHECK ((key_id IS NOT NULL) = (kind IN ('key', 'token', 'key_tunnels', 'key_outbound'))),
     CHECK ((token_number IS NOT NULL) = (kind = 'token')),
-    CHECK ((network_id IS NOT NULL) = (kind IN ('policy', 'network'))),
+    CHECK (kind = 'derp_map' OR (network_id IS NOT NULL) = (kind IN ('policy', 'network'))),
     CHECK ((tag IS NOT NULL) = (kind = 'policy') AND (after_tag IS NOT NULL) = (kind = 'policy')),
-    CHECK ((after_id IS NULL) = (kind IN ('peer', 'tunnel', 'key', 'token')))
+    CHECK ((after_id IS NULL) = (kind IN ('peer', 'tunnel', 'key', 'token', 'derp_map')))
 );
 COMMENT ON TABLE tailnet_private.pending IS 'What operators have taken away, and the proxies have yet to end. A row is deleted when all that it names has ended';
 COMMENT ON COLUMN tailnet_private.pending.id IS 'The order in which the rows are worked off';
-COMMENT ON COLUMN tailnet_private.pending.kind IS 'What is to end: peer (its session and its tunnels), key (its peers), token (the peers of a key that came with it). Which tunnels are to be judged, and closed if nothing allows them: tunnel, outbound and inbound (of a peer), key_tunnels and key_outbound (of the peers of a key), policy (those of clients with its tag), network (those of its clients)';
-COMMENT ON COLUMN tailnet_private.pending.network_id IS 'The network of a policy, or the network; NULL: the row is about neither';
+COMMENT ON COLUMN tailnet_private.pending.kind IS 'What is to end: peer (its session and its tunnels), key (its peers), token (the peers of a key that came with it). Which tunnels are to be judged, and closed if nothing allows them: tunnel, outbound and inbound (of a peer), key_tunnels and key_outbound (of the peers of a key), policy (those of clients with its tag), network (those of its clients). derp_map: the proxies are to be told that it has changed';
+COMMENT ON COLUMN tailnet_private.pending.network_id IS 'The network of a policy or of a DERP map, or the network; NULL: the row is about none, or about the DERP map of all networks';
 COMMENT ON COLUMN tailnet_private.pending.peer_id IS 'The peer, or the peer that opened the tunnel; NULL: the row is about neither';
 COMMENT ON COLUMN tailnet_private.pending.dst_id IS 'The peer that the tunnel leads to; NULL: the row is not about a tunnel';
 COMMENT ON COLUMN tailnet_private.pending.key_id IS 'The key; NULL: the row is not about a key or token';

@@ -38,7 +38,9 @@ GRANT EXECUTE ON FUNCTION
     tailnet.close_tunnels(uuid, uuid[], bigint[], uuid[]),
     tailnet.ready_for_handshake(uuid, uuid[], bigint[], uuid[]),
     tailnet.view_peers(uuid, uuid[], bigint[], uuid[]),
-    tailnet.reap(uuid)
+    tailnet.reap(uuid),
+    tailnet.judge_dials(bytea[], uuid[]),
+    tailnet.derp_maps_of(uuid[])
 TO tailnet_proxy;
 GRANT EXECUTE ON FUNCTION
     tailnet.update_agent_connections(uuid[], timestamptz[], timestamptz[], timestamptz[], uuid[]),

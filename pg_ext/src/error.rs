@@ -2,7 +2,7 @@
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys::panic::ErrorReport};
 use tailnet_wire::{
-    Chain, ConnectionEventError,
+    Chain, ConnectionEventError, DerpMapError,
     limits::{OLDEST_PROTOCOL, PROTOCOL},
 };
 use uuid::Uuid;
@@ -28,6 +28,8 @@ pub enum Error {
     UnknownPeer(Uuid),
     #[error("there is no shared key {0}")]
     UnknownKey(Uuid),
+    #[error(transparent)]
+    DerpMap(DerpMapError),
     #[error("events are malformed")]
     Events(#[source] serde_json::Error),
     #[error("event {place} {error}")]
@@ -47,6 +49,7 @@ impl Error {
         match self {
             Self::NullArgument(..) | Self::NullElement { .. } => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::Length { .. }
+            | Self::DerpMap(_)
             | Self::Events(_)
             | Self::ConnectionEvent { .. }
             | Self::InfiniteTime { .. }
@@ -74,6 +77,7 @@ impl Error {
             ),
             Self::Protocol(found) if *found > PROTOCOL => Some("Install the new extension before the new proxies."),
             Self::Protocol(_) => Some("Install the proxy of the same release as the extension."),
+            Self::DerpMap(_) => Some("The fields are those of tailcfg.DERPMap; docs/tailnet-v2.md shows a small map."),
             Self::UnknownKey(_) => Some("A key of kind peer is a peer: tailnet.revoke_peer revokes it."),
             _ => None,
         }

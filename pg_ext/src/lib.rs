@@ -31,6 +31,8 @@
 //!   - [`peers::handshake`]: a peer is ready for a handshake
 //!   - [`peers::session_start`]: sessions are attached and restored
 //!   - [`peers::session_end`]: sessions are lost and disconnected
+//!   - `peers::dial`: whether a token may reach an agent, before there is a session
+//! - [`derp_maps`]: the relays of networks
 //! - [`withdrawals`], what operators take away
 //!   - [`withdrawals::pending`]: what is to end
 //!   - [`withdrawals::expiry`]: what was good until some time; [`withdrawals::absent_peers`]: peers of keys that stay away
@@ -56,6 +58,7 @@ use pgrx::prelude::*;
 mod connection_logs;
 mod coordinators;
 mod credentials;
+mod derp_maps;
 mod error;
 mod order;
 mod peers;
@@ -74,6 +77,7 @@ extension_sql_file!("../../sql/durable.sql", name = "durable", bootstrap);
 extension_sql_file!("../../sql/ephemeral.sql", name = "ephemeral", requires = ["durable"]);
 extension_sql_file!("../../sql/operators.sql", name = "operators", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["durable"]);
+extension_sql_file!("../../sql/derp_maps.sql", name = "derp_maps", requires = ["operators", "pending"]);
 extension_sql_file!("../../sql/secrets.sql", name = "secrets", requires = ["durable"]);
 extension_sql_file!("../../sql/keys.sql", name = "keys", requires = ["ephemeral", "operators"]);
 extension_sql_file!("../../sql/policies.sql", name = "policies", requires = ["keys", "pending"]);
@@ -89,7 +93,7 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["keys"]);
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agent_connections", "connection_logs", "keys", "pending", "policies", "secrets", "views"]
+    requires = ["agent_connections", "connection_logs", "derp_maps", "keys", "pending", "policies", "secrets", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",
@@ -109,6 +113,7 @@ extension_sql_file!(
         ready_for_handshake,
         view_peers,
         explain_tunnel,
+        judge_dials,
         reap,
         revoke_key,
         revoke_peer,

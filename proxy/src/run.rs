@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
-    edge::server::{self, Server},
+    edge::{admission::Admission, server},
     observe::traces::Traces,
     peer::session::Options,
     postgres::{
@@ -113,13 +113,13 @@ impl Proxy {
         workforce.hire(&Reporter, 1, config.report_batching(), &tasks);
 
         let sessions = TaskTracker::new();
-        let server = Server {
+        let admission = Admission {
             switchboard: Arc::clone(&switchboard),
             sessions: sessions.clone(),
             options: Options { ping_interval: config.ping_interval, shutdown: shutdown.clone() },
         };
         tasks.spawn(Shedder::new(Arc::clone(&switchboard), config.shed_after).run(shutdown.clone()));
-        tasks.spawn(serve(public, server.public(), shutdown.clone()));
+        tasks.spawn(serve(public, server::public(admission), shutdown.clone()));
         tasks.spawn(serve(admin, server::admin(Arc::clone(&switchboard)), stop.clone()));
 
         shutdown.cancelled().await;

@@ -81,6 +81,12 @@ pub enum Event {
         /// In key order.
         partners: Vec<Partner>,
     },
+    /// The DERP map of a network may have changed: it is to be asked for again.
+    DerpMap {
+        /// The network; None: all networks that have no map of their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<Uuid>,
+    },
     /// From now on a partner that is missing from the tables is absent. Before this event it may only not be restored
     /// yet, because a crash had emptied the tables. Each registration gets this event once.
     Settled,

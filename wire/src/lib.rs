@@ -6,6 +6,7 @@
 //! Peers:
 //! - [`role`]: what a peer may be; [`session`]: which websocket of which peer
 //! - [`node`]: what a peer announces about itself, as text; [`fields`]: its known fields, their rules and the digest
+//! - [`derp_map`]: the relays of a network
 //! - [`connection_event`]: what is reported of the connections to an agent
 //!
 //! The log:
@@ -17,6 +18,7 @@
 
 pub mod chain;
 pub mod connection_event;
+pub mod derp_map;
 pub mod event;
 pub mod fields;
 pub mod limits;
@@ -29,6 +31,7 @@ pub mod session;
 
 pub use chain::Chain;
 pub use connection_event::{ConnectionEvent, ConnectionEventError, ConnectionType};
+pub use derp_map::{DerpMap, DerpMapError};
 pub use event::{Binding, Ending, Event, Partner, TunnelEnd};
 pub use fields::{Digest, NodeError, NodeFields};
 pub use node::Node;

@@ -11,6 +11,9 @@ pub const PROTOCOL: i32 = 1;
 /// The extension takes proxies from this version on: that of the release before, so that the extension can be replaced first.
 pub const OLDEST_PROTOCOL: i32 = 1;
 
+/// How long a resume token is good. A peer that stays connected for longer is a new one when it comes back.
+pub const RESUME_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// How often a coordinator sends its heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 

@@ -3,10 +3,11 @@
 //! A resume token is a prefix and, in base64, the number of a secret, the time when it expires, the peer, and a code with the
 //! secret over these, network and key. It is good together with a token of the same key only.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use pgrx::prelude::*;
+use tailnet_wire::limits::RESUME_LIFE;
 use uuid::Uuid;
 
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
 
 /// So that people and scanners of secrets know it.
 const PREFIX: &str = "tnr_";
-
-/// A peer that stays connected for longer is a new one when it comes back.
-const LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 struct ResumeToken {
     secret: i32,
@@ -64,7 +62,7 @@ fn resumed_peer(secret: &[u8], resume: &str, network: pgrx::Uuid, key: pgrx::Uui
 
 #[pg_extern(volatile, parallel_safe, sql = false)]
 fn resume_token(secret: &[u8], number: i32, network: pgrx::Uuid, key: pgrx::Uuid, peer: pgrx::Uuid) -> String {
-    let expires = (now() + i64::try_from(LIFE.as_secs()).expect("a month fits")).to_be_bytes();
+    let expires = (now() + i64::try_from(RESUME_LIFE.as_secs()).expect("a month fits")).to_be_bytes();
     let (network, key, peer) = (from_pg(network), from_pg(key), from_pg(peer));
     let code = mac::code(secret, Purpose::Resume, &[network.as_bytes(), key.as_bytes(), &expires, peer.as_bytes()]);
     let mut token = number.to_be_bytes().to_vec();

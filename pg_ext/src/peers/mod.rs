@@ -1,7 +1,8 @@
 //! What peers do: sessions begin and end, nodes are announced, tunnels are opened, and who may do that.
 
-pub mod batch;
+mod batch;
 pub mod binding;
+mod dial;
 mod explanation;
 pub mod fencing;
 mod handshake;

@@ -58,6 +58,8 @@ pub enum Withdrawal {
     Policy { network: Uuid, tag: String, after: (String, Uuid) },
     /// The tunnels that the clients of a network have opened: the peers after one.
     Network { network: Uuid, after: Uuid },
+    /// Nothing ends: the proxies are to be told of a DERP map; None: of that of all networks.
+    DerpMap(Option<Uuid>),
 }
 
 /// One row.
@@ -133,6 +135,7 @@ fn read(row: &Row<'_>) -> Result<Pending, Error> {
         "key_outbound" => key_tunnels(false)?,
         "policy" => Withdrawal::Policy { network: row.id(7)?, tag: row.get(8)?, after: (row.get(9)?, row.id(10)?) },
         "network" => Withdrawal::Network { network: row.id(7)?, after: row.id(10)? },
+        "derp_map" => Withdrawal::DerpMap(row.maybe_id(7)?),
         _ => return Err(Error::Corrupt(format!("kind {kind}"))),
     };
     Ok(Pending { id: row.get(1)?, what })

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use uuid::Uuid;
 
 use crate::{
+    derp_maps::tell_change,
     error::{Error, raise_error},
     order::{
         fanout::Fanout,
@@ -50,6 +51,13 @@ fn reap(registration: Option<pgrx::Uuid>) -> i32 {
             Some((row, Withdrawal::Token { key, number })) => end_key(row, key, Some(number))?,
             Some((_, Withdrawal::Peer(_) | Withdrawal::Tunnel { .. })) => end_peers_and_tunnels(&rows)?,
             Some((_, Withdrawal::Tunnels { direction, .. })) => judge_tunnels(&rows, direction)?,
+            Some((row, Withdrawal::DerpMap(network))) => {
+                let mut fanout = Fanout::default();
+                tell_change(&mut fanout, network)?;
+                pending::done(vec![row])?;
+                fanout.send()?;
+                1
+            }
             Some((row, Withdrawal::KeyTunnels { key, inbound, after })) => {
                 judged_tunnels::cut_key(row, key, inbound, after, MOST)?;
                 1

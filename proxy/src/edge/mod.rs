@@ -1,10 +1,17 @@
 //! Where connections arrive, and who may come in.
 //!
 //! - [`server`]: the routes of the public and of the admin listener
-//! - [`token`]: the token of an upgrade request; [`resume`]: its resume token
-//! - [`upgrade`]: the websocket handshake
+//! - `v1`: the upgrade of `tailnet.v1.json`; `v2`: the requests of tailnet v2; `answer`: answers in plain text
+//! - [`admission`]: the check of a token, and the session of a connection that opens
+//! - `token`: the token of an upgrade request; `resume`: its resume token; `credential`: the token of a v2 program
+//! - `upgrade`: the websocket handshake
 
-pub mod resume;
+pub mod admission;
+mod answer;
+mod credential;
+mod resume;
 pub mod server;
-pub mod token;
-pub mod upgrade;
+mod token;
+mod upgrade;
+mod v1;
+mod v2;

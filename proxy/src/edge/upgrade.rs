@@ -20,10 +20,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{
-    edge::token,
-    peer::v1::{SUBPROTOCOL, Socket, from_peer::MAX_MESSAGE},
-};
+use crate::{edge::token, peer::socket::Socket};
 
 /// The read buffer of a connection, in bytes. It grows for a larger message; an idle peer sends only pongs. The default of
 /// tungstenite is 128 KiB.
@@ -39,8 +36,17 @@ pub enum UpgradeError {
     #[error("expected Sec-WebSocket-Version: 13")]
     Version,
     /// It does not offer the subprotocol.
-    #[error("expected the subprotocol {SUBPROTOCOL} in Sec-WebSocket-Protocol")]
-    Subprotocol,
+    #[error("expected the subprotocol {0} in Sec-WebSocket-Protocol")]
+    Subprotocol(&'static str),
+}
+
+/// How a websocket is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// The subprotocol that is spoken.
+    pub subprotocol: Option<&'static str>,
+    /// The largest message of the peer, in bytes.
+    pub max_message: usize,
 }
 
 /// A request that may become a websocket.
@@ -55,7 +61,7 @@ impl Upgrade {
     ///
     /// # Errors
     /// Says what was expected.
-    pub fn new(mut request: Request) -> Result<Self, UpgradeError> {
+    pub fn new(mut request: Request, subprotocol: Option<&'static str>) -> Result<Self, UpgradeError> {
         let headers = request.headers();
         let key = headers.get(header::SEC_WEBSOCKET_KEY);
         let asked = request.method() == Method::GET
@@ -65,8 +71,8 @@ impl Upgrade {
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err(UpgradeError::Version);
         }
-        if !token::subprotocols(headers).any(|protocol| protocol == SUBPROTOCOL) {
-            return Err(UpgradeError::Subprotocol);
+        if let Some(expected) = subprotocol.filter(|expected| !token::subprotocols(headers).any(|p| p == *expected)) {
+            return Err(UpgradeError::Subprotocol(expected));
         }
         let accept = derive_accept_key(key.as_bytes());
         let accept = HeaderValue::try_from(accept).expect("base64 is a header value");
@@ -74,7 +80,11 @@ impl Upgrade {
     }
 
     /// The answer that opens the websocket, and the websocket, which opens when the answer was sent.
-    pub fn answer(self) -> (Response<Body>, impl Future<Output = Result<Socket, hyper::Error>>) {
+    pub fn answer(
+        self,
+        options: SocketOptions,
+    ) -> (Response<Body>, impl Future<Output = Result<Socket, hyper::Error>>) {
+        let SocketOptions { subprotocol, max_message } = options;
         let Self { accept, upgrade } = self;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -82,14 +92,16 @@ impl Upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        let socket = async {
+        if let Some(subprotocol) = subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        }
+        let socket = async move {
             let io = TokioIo::new(upgrade.await?);
             let config = WebSocketConfig::default()
                 .read_buffer_size(READ_BUFFER)
                 .write_buffer_size(0) // each frame is flushed anyway
-                .max_message_size(Some(MAX_MESSAGE))
-                .max_frame_size(Some(MAX_MESSAGE));
+                .max_message_size(Some(max_message))
+                .max_frame_size(Some(max_message));
             Ok(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
         };
         (response, socket)

@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::observe::telemetry::Telemetry;
+
 /// Which worker a figure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByWorker {
@@ -79,6 +81,10 @@ pub struct Metrics {
     pub resyncs: Count,
     /// Rows of connection logs that Postgres says were written.
     pub log_rows: Count,
+    /// Parts of nodes of JSON peers that v2 cannot say.
+    pub left_out: Count,
+    /// What v2 clients measure.
+    pub telemetry: Telemetry,
     /// Spans of traces.
     pub spans: tailnet_traces::Counts,
     received: Family<ByWorker, Count>,
@@ -111,6 +117,8 @@ impl Default for Metrics {
             shed: Count::default(),
             resyncs: Count::default(),
             log_rows: Count::default(),
+            left_out: Count::default(),
+            telemetry: Telemetry::default(),
             spans: tailnet_traces::Counts::default(),
             received: Family::default(),
             merged: Family::default(),
@@ -187,6 +195,10 @@ impl Metrics {
         registry.register("sessions_shed", "Sessions sent to other proxies (close 1013)", self.shed.clone());
         registry.register("resyncs", "Registrations, each with a restore of all sessions", self.resyncs.clone());
         registry.register("connection_log_rows", "Rows of connection logs written", self.log_rows.clone());
+        let left_out =
+            "Fields and entries of nodes of JSON peers that v2 peers were not told, because protobuf cannot say them";
+        registry.register("node_parts_left_out", left_out, self.left_out.clone());
+        self.telemetry.register(registry);
         registry.register("spans_ended", "Spans of traces to be exported", self.spans.ended.clone());
         registry.register("spans_delivered", "Spans that the collector took", self.spans.delivered.clone());
         registry.register("requests_received", "Requests to be written", self.received.clone());

@@ -64,17 +64,25 @@ impl Trace {
     }
 
     /// Begins the span of a connection, below `parent` if there is one; None: it is not sampled.
-    pub fn begin(tracer: &SdkTracer, parent: Option<SpanContext>, user_agent: Option<&str>) -> Option<Self> {
+    ///
+    /// `route` has no values in it, so that spans of one kind have one name; `path` is what was asked for.
+    pub fn begin(
+        tracer: &SdkTracer,
+        parent: Option<SpanContext>,
+        route: &'static str,
+        path: &str,
+        user_agent: Option<&str>,
+    ) -> Option<Self> {
         let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
         attributes.extend([
             KeyValue::new("http.request.method", "GET"),
-            KeyValue::new("http.route", "/v1/coordinate"),
-            KeyValue::new("url.path", "/v1/coordinate"),
+            KeyValue::new("http.route", route),
+            KeyValue::new("url.path", path.to_owned()),
             KeyValue::new("url.scheme", "http"),
         ]);
         attributes.extend(user_agent.map(|agent| KeyValue::new("user_agent.original", agent.to_owned())));
-        let builder =
-            SpanBuilder::from_name("GET /v1/coordinate").with_kind(SpanKind::Server).with_attributes(attributes);
+        let name = format!("GET {route}");
+        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &below(parent));
         let context = span.span_context().clone();
         let recording = Recording { tracer: tracer.clone(), span: Mutex::new(span) };

@@ -66,7 +66,7 @@ impl Traces {
     }
 
     /// Begins the trace of a request for a websocket; None: it has none.
-    pub fn begin(&self, headers: &HeaderMap) -> Option<Arc<Trace>> {
+    pub fn begin(&self, headers: &HeaderMap, route: &'static str, path: &str) -> Option<Arc<Trace>> {
         let parent = parent::read(headers);
         let trace = match (&self.export, parent) {
             (_, Some(parent)) if !parent.is_sampled() => None,
@@ -74,7 +74,7 @@ impl Traces {
             (Some(exported), None) if exported.ratio <= 0.0 => None,
             (Some(exported), parent) => {
                 let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-                Trace::begin(&exported.tracer, parent, agent)
+                Trace::begin(&exported.tracer, parent, route, path, agent)
             }
         };
         trace.map(Arc::new)

@@ -1,6 +1,6 @@
 //! The seam between a session and a wire format.
 //!
-//! A session decides; a codec reads and writes. The session says when it wants to hear asks, and takes deliveries out of its
+//! A session decides; a codec reads and writes. The session says when it wants to hear asks, and takes updates out of its
 //! outbox only while the codec can write them. How a wire format holds a peer back is up to its codec: one with a single
 //! stream does not read, one with several streams grants no window to the stream of the asks and goes on reading.
 
@@ -19,8 +19,9 @@ pub trait Codec: Send + Sized + 'static {
     /// When the connection ended, or the peer sent what cannot be read.
     fn hear(&mut self, asks: bool) -> impl Future<Output = Result<Heard, HearError>> + Send;
 
-    /// Whether a delivery can be written now. While it is false, updates wait in the outbox, where they conflate.
-    fn can_deliver(&self) -> bool;
+    /// Whether updates can be written now. While it is false, they wait in the outbox, where they conflate.
+    /// [`Codec::hear`] returns when it has become true.
+    fn takes_updates(&self) -> bool;
 
     /// Writes all parts of a delivery but its ending, in their order. Each message may take as long as `patience`.
     ///
@@ -60,8 +61,8 @@ pub trait Codec: Send + Sized + 'static {
 pub enum Heard {
     /// It asks for these things, in this order.
     Asks(Vec<Ask>),
-    /// It answered a ping.
-    Pong,
+    /// It lives: it answered a ping, or sent what asks for nothing.
+    Life,
     /// Something that asks for nothing.
     Nothing,
 }

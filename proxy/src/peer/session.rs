@@ -167,7 +167,7 @@ impl<C: Codec> Session<C> {
             let hears = self.attached.is_none() && self.stalled.is_none();
             tokio::select! {
                 () = self.options.shutdown.cancelled() => return Err(End::Ended(Ending::Shutdown)),
-                delivery = self.outbox.next(), if self.codec.can_deliver() => {
+                delivery = self.outbox.next(self.codec.takes_updates()) => {
                     Box::pin(self.deliver(delivery)).await?;
                 }
                 attached = attached(&mut self.attached) => {
@@ -208,7 +208,7 @@ impl<C: Codec> Session<C> {
                 self.switchboard.metrics.messages.inc();
                 self.stalled = Some(asks);
             }
-            Ok(Heard::Pong) => self.sighted(Sighting::heard()),
+            Ok(Heard::Life) => self.sighted(Sighting::heard()),
             Ok(Heard::Nothing) => {}
             Err(HearError::Gone) => return Err(End::Gone),
             Err(HearError::Malformed(malformed)) => {

@@ -2,8 +2,10 @@
 //!
 //! A function that takes a batch takes arrays of equal length, with one element for each entry.
 
+use std::sync::Arc;
+
 use tailnet_wire::{ConnectionEvent, SessionId, limits::PROTOCOL};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
         database::Database,
         store_error::StoreError,
     },
+    state::derp_maps::{Found, Map},
 };
 
 /// The answer to a heartbeat.
@@ -119,7 +122,8 @@ impl Store {
     /// When the call fails.
     pub async fn authenticate(&mut self, hashes: &[&[u8]], resumes: &[&str]) -> Result<Authenticated, StoreError> {
         let function = "authenticate";
-        let sql = "SELECT ordinal, refused, peer_id, session, role, proof, resume FROM tailnet.authenticate($1, $2)";
+        let sql = "SELECT ordinal, refused, peer_id, session, role, proof, resume, network_id \
+                   FROM tailnet.authenticate($1, $2)";
         let rows = self.connection.rows(function, sql, &[&hashes, &resumes]).await?;
         let mut authenticated =
             Authenticated { answers: vec![Authentication::Unknown; hashes.len()], unknown_roles: 0 };
@@ -137,9 +141,43 @@ impl Store {
                 continue;
             };
             let proof = Proof::new(&column::<String>(&row, function, 5)?);
-            *place = Authentication::Admitted(Admitted { id, proof, role, resume: column(&row, function, 6)? });
+            *place = Authentication::Admitted(Admitted {
+                id,
+                proof,
+                role,
+                network: column(&row, function, 7)?,
+                resume: column(&row, function, 6)?,
+            });
         }
         Ok(authenticated)
+    }
+
+    /// Whether the peer of each token may open a tunnel to the agent at the same place.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn judge_dials(&mut self, hashes: &[&[u8]], agents: &[Uuid]) -> Result<Vec<bool>, StoreError> {
+        let function = "judge_dials";
+        let sql = "SELECT tailnet.judge_dials($1, $2)";
+        let rows = self.connection.rows(function, sql, &[&hashes, &agents]).await?;
+        rows.first().map_or(Ok(Vec::new()), |row| column(row, function, 0))
+    }
+
+    /// The DERP maps of networks.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn derp_maps(&mut self, networks: &[Uuid]) -> Result<Vec<(Uuid, Found)>, StoreError> {
+        let function = "derp_maps_of";
+        let sql = "SELECT network_id, version, map FROM tailnet.derp_maps_of($1)";
+        let rows = self.connection.rows(function, sql, &[&networks]).await?;
+        let read = |row: &Row| {
+            let version = column(row, function, 1)?;
+            let text: Option<String> = column(row, function, 2)?;
+            let map = text.and_then(|text| Map::new(version, text)).map(Arc::new);
+            Ok((column(row, function, 0)?, Found { version, map }))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Opens sessions.

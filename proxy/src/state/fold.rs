@@ -192,6 +192,8 @@ impl Fold {
             Event::View { id, session, after, until, partners } => {
                 return self.view(SessionId { peer: id, number: session }, after, until, &partners);
             }
+            // No peer's view depends on it: see `derp_maps`.
+            Event::DerpMap { .. } => {}
             Event::Settled => self.settle(),
         }
         None

@@ -6,9 +6,11 @@
 //!   asked for
 //! - [`told`]: what one peer knows of another; [`outbox`]: what one peer is still to be told
 //! - `copy`: copies of a fold, for a model checker
+//! - [`derp_maps`]: the DERP maps of networks
 //! - [`readiness`]: whether new sessions are taken
 
 mod copy;
+pub mod derp_maps;
 pub mod fold;
 pub mod local;
 pub mod outbox;

@@ -119,7 +119,15 @@ impl Outbox {
 
     /// Takes what is to be delivered next; empty when nothing waits.
     pub fn take(&self) -> Delivery {
+        self.take_part(true)
+    }
+
+    /// Without `updates` only what needs no reader: acknowledgements, which are bounded, and the end.
+    fn take_part(&self, updates: bool) -> Delivery {
         let mut waiting = self.lock();
+        if !updates && waiting.ending.is_none() {
+            return Delivery { acknowledged: std::mem::take(&mut waiting.acknowledged), ..Delivery::default() };
+        }
         let refused = waiting.refused.drain(..).collect();
         let acknowledged = std::mem::take(&mut waiting.acknowledged);
         if waiting.ending.is_some() {
@@ -129,10 +137,12 @@ impl Outbox {
     }
 
     /// Waits until something is to be delivered, and takes it. Nothing is lost when the future is dropped.
-    pub async fn next(&self) -> Delivery {
+    ///
+    /// Without `updates`, updates and refusals stay here, because the peer does not read them.
+    pub async fn next(&self, updates: bool) -> Delivery {
         loop {
             let woken = self.wake.notified();
-            let delivery = self.take();
+            let delivery = self.take_part(updates);
             if !delivery.is_empty() {
                 return delivery;
             }
@@ -234,7 +244,7 @@ mod tests {
         let know = outbox.tell(ID, Told::Nothing, Some(&node(1)));
         // The peer has not been told of it yet, so it is no loss to it.
         assert_eq!(outbox.tell(ID, know, Some(&Binding::Lost)), Told::Nothing);
-        assert!(outbox.next().now_or_never().is_none());
+        assert!(outbox.next(true).now_or_never().is_none());
     }
 
     #[test]
@@ -274,6 +284,20 @@ mod tests {
             outbox.tell(Uuid::from_u128(n), Told::Nothing, Some(&large));
         }
         assert_eq!(outbox.take().updates.len(), MAX_UPDATE_BYTES / 60_000 + 1);
+    }
+
+    #[test]
+    fn b117_a_peer_that_takes_no_updates_gets_acknowledgements_and_the_end() {
+        let outbox = Outbox::default();
+        outbox.tell(ID, Told::Nothing, Some(&node(1)));
+        outbox.refuse(Refused::Postgres("wrong".to_owned()));
+        assert!(outbox.next(false).now_or_never().is_none());
+        outbox.acknowledge(&[TWO]);
+        let delivery = outbox.next(false).now_or_never().expect("an acknowledgement");
+        assert_eq!((delivery.acknowledged, delivery.updates.len(), delivery.refused.len()), (vec![TWO], 0, 0));
+        outbox.end(Ending::Revoked);
+        let delivery = outbox.next(false).now_or_never().expect("the end");
+        assert_eq!((delivery.refused.len(), delivery.ending), (1, Some(Ending::Revoked)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Requests of the querier: it checks tokens and asks for pages of views.
+//! Requests of the querier: it checks tokens and dials, and asks for DERP maps and pages of views.
 
 use tailnet_wire::{Role, SessionId};
 use tokio::sync::oneshot;
@@ -18,6 +18,8 @@ pub struct Admitted {
     pub proof: Proof,
     /// The role of the peer.
     pub role: Role,
+    /// Its network.
+    pub network: Uuid,
     /// With this the next connection is the same peer; None: its token alone makes it the same.
     pub resume: Option<String>,
 }
@@ -67,6 +69,10 @@ pub enum Question {
     Token(u64),
     /// About the view of a session.
     Page(SessionId),
+    /// About a dial, by a number of its own.
+    Dial(u64),
+    /// About the DERP map of a network.
+    DerpMap(Uuid),
 }
 
 /// What is asked.
@@ -81,6 +87,17 @@ pub enum QuerierRequest {
         /// It is dropped when Postgres does not answer.
         reply: oneshot::Sender<Authentication>,
     },
+    /// May the peer of this token open a tunnel to this agent?
+    Dial {
+        /// What the extension knows of the token.
+        hash: TokenHash,
+        /// The agent.
+        agent: Uuid,
+        /// It is dropped when Postgres does not answer.
+        reply: oneshot::Sender<bool>,
+    },
+    /// What is the DERP map of this network?
+    DerpMap,
     /// The next page of a view.
     Page {
         /// The page begins after this key.

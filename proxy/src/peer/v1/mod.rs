@@ -10,7 +10,7 @@ pub mod from_peer;
 pub mod to_peer;
 pub mod websocket;
 
-pub use websocket::{JsonCodec, Socket};
+pub use websocket::JsonCodec;
 
 /// The subprotocol of the websocket.
 pub const SUBPROTOCOL: &str = "tailnet.v1.json";

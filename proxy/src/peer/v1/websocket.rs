@@ -3,34 +3,18 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::timeout,
-};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error as SocketError, Message,
-        protocol::{CloseFrame, frame::coding::CloseCode},
-    },
-};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use uuid::Uuid;
 
 use crate::{
     message::{Delivery, Ending, Refused},
     peer::{
         codec::{Codec, HearError, Heard, WriteError},
+        socket::{self, Socket},
         v1::{close, from_peer, to_peer},
     },
 };
-
-/// An open websocket.
-pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
-/// How long the peer may take to answer a close.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// One websocket.
 #[derive(Debug)]
@@ -65,7 +49,7 @@ impl Codec for JsonCodec {
                 from_peer::parse(&text, self.peer).map(Heard::Asks).map_err(HearError::Malformed)
             }
             Some(Ok(Message::Binary(_))) => Err(HearError::Malformed(from_peer::binary())),
-            Some(Ok(Message::Pong(_))) => Ok(Heard::Pong),
+            Some(Ok(Message::Pong(_))) => Ok(Heard::Life),
             Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(Heard::Nothing),
             Some(Err(SocketError::Capacity(_))) => Err(HearError::Malformed(from_peer::too_large())),
             Some(Err(SocketError::Utf8(_))) => Err(HearError::Malformed(from_peer::not_utf8())),
@@ -74,7 +58,7 @@ impl Codec for JsonCodec {
     }
 
     /// A peer that reads nothing fills the socket, and then the write waits.
-    fn can_deliver(&self) -> bool {
+    fn takes_updates(&self) -> bool {
         true
     }
 
@@ -106,21 +90,7 @@ impl Codec for JsonCodec {
                 return;
             }
         }
-        let code = CloseCode::from(close::code(&ending));
-        let close = CloseFrame { code, reason: close::reason(&ending).into() };
-        if !matches!(timeout(patience, self.socket.close(Some(close))).await, Ok(Ok(()))) {
-            return;
-        }
-        // TCP resets a connection that is closed with unread data, and then the peer loses what it has not read yet.
-        let stream = self.socket.get_mut();
-        let drain = async {
-            stream.shutdown().await?;
-            let mut rest = vec![0; 4096]; // on the heap: in the task it would be there for the whole session
-            while stream.read(&mut rest).await? > 0 {}
-            Ok::<(), std::io::Error>(())
-        };
-        // A peer that does not close in time is cut off.
-        let _ = timeout(LINGER, drain).await;
+        socket::close(self.socket, close::code(&ending), close::reason(&ending), patience).await;
     }
 
     fn code(ending: &Ending) -> u16 {

@@ -1,4 +1,4 @@
-//! Checks tokens, and asks for the pages of large views.
+//! Checks tokens and dials, and asks for DERP maps and for the pages of large views.
 
 use tailnet_wire::SessionId;
 use tokio::sync::oneshot;
@@ -29,7 +29,8 @@ impl Worker for Querier {
     fn traced(question: &Question, _: &QuerierRequest) -> Option<(SessionId, &'static str)> {
         match question {
             Question::Page(id) => Some((*id, "view")),
-            Question::Token(_) => None, // it belongs to no connection yet: the upgrade has a span of its own
+            // It belongs to no connection yet: the upgrade has a span of its own.
+            Question::Token(_) | Question::Dial(_) | Question::DerpMap(_) => None,
         }
     }
 
@@ -44,16 +45,23 @@ impl Worker for Querier {
         registration: Uuid,
         batch: Vec<(Question, QuerierRequest)>,
     ) -> Outcome<Question, QuerierRequest> {
-        let (mut tokens, mut pages) = (Vec::new(), Vec::new());
+        let (mut tokens, mut dials, mut maps, mut pages) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (question, request) in batch {
             match (question, request) {
                 (_, QuerierRequest::Token { hash, resume, reply }) => tokens.push((hash, resume, reply)),
                 (Question::Page(id), QuerierRequest::Page { after }) => pages.push((id, after)),
-                (Question::Token(_), QuerierRequest::Page { .. }) => {} // never made: a page is asked for by session
+                (_, QuerierRequest::Dial { hash, agent, reply }) => dials.push((hash, agent, reply)),
+                (Question::DerpMap(network), QuerierRequest::DerpMap) => maps.push(network),
+                // Never made: a page is asked for by session, and a map by network.
+                (_, QuerierRequest::Page { .. } | QuerierRequest::DerpMap) => {}
             }
         }
         let mut errors = Vec::new();
         errors.extend(authenticate(switchboard, store, tokens).await.err());
+        errors.extend(judge(store, dials).await.err());
+        let asked = ask_for_maps(switchboard, store, &maps).await.err();
+        let unasked = if asked.is_some() { maps } else { Vec::new() };
+        errors.extend(asked);
 
         let mut bisect = Bisect::new([pages]);
         while let Some(chunk) = bisect.next_chunk() {
@@ -65,7 +73,8 @@ impl Worker for Querier {
         }
         errors.extend(bisect.error);
         let failed = bisect.failed.into_iter().map(|(id, after)| (Question::Page(id), QuerierRequest::Page { after }));
-        Outcome { failed: failed.collect(), errors }
+        let unasked = unasked.into_iter().map(|network| (Question::DerpMap(network), QuerierRequest::DerpMap));
+        Outcome { failed: failed.chain(unasked).collect(), errors }
     }
 }
 
@@ -85,6 +94,30 @@ async fn authenticate(
     for ((.., reply), answer) in tokens.into_iter().zip(authenticated.answers) {
         // The receiver may be gone.
         let _ = reply.send(answer);
+    }
+    Ok(())
+}
+
+/// A failed check is not tried again, as above.
+async fn judge(store: &mut Store, dials: Vec<(TokenHash, Uuid, oneshot::Sender<bool>)>) -> Result<(), StoreError> {
+    if dials.is_empty() {
+        return Ok(());
+    }
+    let hashes: Vec<&[u8]> = dials.iter().map(|(hash, ..)| hash.as_slice()).collect();
+    let agents: Vec<Uuid> = dials.iter().map(|(_, agent, _)| *agent).collect();
+    let allowed = store.judge_dials(&hashes, &agents).await?;
+    for ((.., reply), allowed) in dials.into_iter().zip(allowed) {
+        // The receiver may be gone.
+        let _ = reply.send(allowed);
+    }
+    Ok(())
+}
+
+async fn ask_for_maps(switchboard: &Switchboard, store: &mut Store, networks: &[Uuid]) -> Result<(), StoreError> {
+    if !networks.is_empty() {
+        for (network, found) in store.derp_maps(networks).await? {
+            switchboard.derp_maps.put(network, found);
+        }
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ impl Switchboard {
             self.binder.push(id, restore);
         }
         drop(fold);
+        // The log of this registration does not tell what has changed before it began.
+        self.derp_map_changed(None);
         self.readiness.begin(registration);
         self.metrics.resyncs.inc();
     }
@@ -25,6 +27,9 @@ impl Switchboard {
         self.metrics.events.inc_by(events.len() as u64);
         let mut fold = self.lock();
         for event in events {
+            if let Event::DerpMap { network } = &event {
+                self.derp_map_changed(*network);
+            }
             if let Some(next) = fold.apply(event) {
                 self.querier.push(Question::Page(next.id), QuerierRequest::Page { after: next.after });
             }

@@ -8,12 +8,14 @@
 //! - `sessions`: a session begins, announces its node, ends; a token is checked
 //! - `tunnels`: tunnels are opened and closed, handshakes go out after them
 //! - `agents`: agents are heard, and report their connections
+//! - `maps`: what a peer is told of the DERP map of its network
 //! - `log`: a registration begins, events are folded
 //! - `restores`: what a worker reads and tells when it restores sessions
 //! - `tracing`: traces are held until the last request of their session is done
 
 mod agents;
 mod log;
+mod maps;
 mod restores;
 mod sessions;
 mod tracing;
@@ -35,7 +37,7 @@ use crate::{
     },
     message::ask::MAX_REPORTS,
     observe::{metrics::Metrics, traces::Traces},
-    state::{fold::Fold, outbox::Outbox, readiness::Readiness},
+    state::{derp_maps::DerpMaps, fold::Fold, outbox::Outbox, readiness::Readiness},
 };
 
 /// The state of a proxy, shared by all its tasks.
@@ -66,6 +68,8 @@ pub struct Switchboard {
     pub readiness: Readiness,
     /// Whether all sessions are restored.
     pub restoration: Restoration,
+    /// The DERP maps of the networks whose peers are here.
+    pub derp_maps: DerpMaps,
     /// Numbers the questions about tokens.
     questions: AtomicU64,
     /// Numbers the reports.
@@ -106,6 +110,7 @@ impl Switchboard {
             metrics,
             traces: Traces::default(),
             restoration: Restoration::default(),
+            derp_maps: DerpMaps::default(),
             questions: AtomicU64::default(),
             reports: AtomicU64::default(),
         }

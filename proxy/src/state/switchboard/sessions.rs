@@ -16,9 +16,12 @@ impl Switchboard {
     /// Asks whose token this is. The answer is dropped when Postgres gives none.
     pub fn authenticate(&self, hash: TokenHash, resume: String) -> oneshot::Receiver<Authentication> {
         let (reply, answer) = oneshot::channel();
-        let number = self.questions.fetch_add(1, Ordering::Relaxed);
-        self.querier.push(Question::Token(number), QuerierRequest::Token { hash, resume, reply });
+        self.querier.push(Question::Token(self.number_question()), QuerierRequest::Token { hash, resume, reply });
         answer
+    }
+
+    pub(super) fn number_question(&self) -> u64 {
+        self.questions.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A session begins; None: a newer one of its peer is here already.

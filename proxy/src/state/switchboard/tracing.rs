@@ -49,7 +49,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         headers.insert(parent::TRACEPARENT, HeaderValue::from_static(parent));
-        let trace = switchboard.traces.begin(&headers);
+        let trace = switchboard.traces.begin(&headers, "/v1/coordinate", "/v1/coordinate");
         assert!(trace.is_some());
         switchboard.traces.hold(id, Role::Agent, trace);
         id

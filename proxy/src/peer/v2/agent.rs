@@ -1,0 +1,225 @@
+//! The calls of an agent: what its program needs in order to run with nothing but a URL and a token.
+
+use prost::Message;
+use prost_types::{Duration, Timestamp};
+use tailnet_v2::messages::{
+    agent::{
+        BatchCreateLogsResponse, Connection, GetAnnouncementBannersResponse,
+        GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest, Startup,
+        UpdateLifecycleRequest, UpdateStartupRequest, UpdateStatsRequest, UpdateStatsResponse, connection,
+        get_resources_monitoring_configuration_response::Config,
+    },
+    path, tailnet,
+};
+use tailnet_wire::{ConnectionEvent, ConnectionType};
+use uuid::Uuid;
+
+use crate::message::Report;
+
+/// How often an agent sends its statistics. The first call, which is empty, asks for it.
+const STATS_INTERVAL: Duration = Duration { seconds: 5 * 60, nanos: 0 };
+
+/// Zero would make an agent fail. What it then sends is thrown away.
+const MONITORING: Config = Config { num_datapoints: 20, collection_interval_seconds: 10 };
+
+/// What an agent may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// What it is and does.
+    GetManifest,
+    /// It tells its version.
+    UpdateStartup,
+    /// It tells its state.
+    UpdateLifecycle,
+    /// There are no banners.
+    GetAnnouncementBanners,
+    /// How often it looks at its resources.
+    GetResourcesMonitoringConfiguration,
+    /// Its traffic.
+    UpdateStats,
+    /// Logs, which it is told to keep.
+    BatchCreateLogs,
+    /// What is taken and thrown away.
+    Ignored,
+    /// Somebody connected to it, or went. Answered when that is durable.
+    ReportConnection,
+}
+
+impl Method {
+    /// The method with this path.
+    pub fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            path::GET_MANIFEST => Self::GetManifest,
+            path::UPDATE_STARTUP => Self::UpdateStartup,
+            path::UPDATE_LIFECYCLE => Self::UpdateLifecycle,
+            path::GET_ANNOUNCEMENT_BANNERS => Self::GetAnnouncementBanners,
+            path::GET_RESOURCES_MONITORING_CONFIGURATION => Self::GetResourcesMonitoringConfiguration,
+            path::UPDATE_STATS => Self::UpdateStats,
+            path::BATCH_CREATE_LOGS => Self::BatchCreateLogs,
+            path::BATCH_UPDATE_METADATA
+            | path::BATCH_UPDATE_APP_HEALTHS
+            | path::SCRIPT_COMPLETED
+            | path::PUSH_RESOURCES_MONITORING_USAGE => Self::Ignored,
+            path::REPORT_CONNECTION => Self::ReportConnection,
+            _ => return None,
+        })
+    }
+}
+
+/// The answer to a call that is answered at once.
+///
+/// # Errors
+/// When the message cannot be read, or the network has no DERP map, without which an agent cannot run.
+pub fn answer(method: Method, message: &[u8], agent: Uuid, map: Option<tailnet::DerpMap>) -> Result<Vec<u8>, String> {
+    Ok(match method {
+        Method::GetManifest => manifest(agent, map)?.encode_to_vec(),
+        Method::UpdateStartup => {
+            let Startup { version, expanded_directory, subsystems } =
+                decode::<UpdateStartupRequest>(message)?.startup.unwrap_or_default();
+            Startup { version, expanded_directory, subsystems }.encode_to_vec()
+        }
+        Method::UpdateLifecycle => {
+            let lifecycle: Lifecycle = decode::<UpdateLifecycleRequest>(message)?.lifecycle.unwrap_or_default();
+            lifecycle.encode_to_vec()
+        }
+        Method::GetAnnouncementBanners => GetAnnouncementBannersResponse {}.encode_to_vec(),
+        Method::GetResourcesMonitoringConfiguration => {
+            GetResourcesMonitoringConfigurationResponse { config: Some(MONITORING) }.encode_to_vec()
+        }
+        Method::UpdateStats => {
+            decode::<UpdateStatsRequest>(message)?;
+            UpdateStatsResponse { report_interval: Some(STATS_INTERVAL) }.encode_to_vec()
+        }
+        Method::BatchCreateLogs => BatchCreateLogsResponse { log_limit_exceeded: true }.encode_to_vec(),
+        Method::Ignored | Method::ReportConnection => Vec::new(),
+    })
+}
+
+/// Names that an agent shows to its users.
+fn manifest(agent: Uuid, map: Option<tailnet::DerpMap>) -> Result<Manifest, String> {
+    let map = map.ok_or("the network has no DERP map, an operator sets one with tailnet.set_derp_map")?;
+    Ok(Manifest {
+        agent_id: agent.as_bytes().to_vec(),
+        agent_name: "agent".to_owned(),
+        owner_username: "owner".to_owned(),
+        workspace_id: agent.as_bytes().to_vec(),
+        workspace_name: "workspace".to_owned(),
+        derp_map: Some(map),
+        ..Manifest::default()
+    })
+}
+
+/// The report of a connection.
+///
+/// # Errors
+/// When the message cannot be read, or is no report.
+pub fn report(message: &[u8], agent: Uuid) -> Result<Report, String> {
+    let connection = decode::<ReportConnectionRequest>(message)?.connection.ok_or("a report without a connection")?;
+    let id = Uuid::new_v4();
+    Ok(Report { id, event: Ok(event(id, agent, &connection)?) })
+}
+
+fn event(id: Uuid, agent: Uuid, connection: &Connection) -> Result<ConnectionEvent, String> {
+    let r#type = match connection.r#type() {
+        connection::Type::Ssh => ConnectionType::Ssh,
+        connection::Type::Vscode => ConnectionType::Vscode,
+        connection::Type::Jetbrains => ConnectionType::Jetbrains,
+        connection::Type::ReconnectingPty => ConnectionType::ReconnectingPty,
+        connection::Type::Unspecified => return Err("a connection without a type".to_owned()),
+    };
+    let time = connection.timestamp.as_ref().map(Timestamp::to_string).ok_or("a connection without a timestamp")?;
+    let (connect_time, disconnect_time) = match connection.action() {
+        connection::Action::Connect => (Some(time), None),
+        connection::Action::Disconnect => (None, Some(time)),
+        connection::Action::Unspecified => return Err("a connection without an action".to_owned()),
+    };
+    let id_of_connection =
+        Uuid::from_slice(&connection.id).map_err(|_| "a connection with an id that is not 16 bytes".to_owned())?;
+    let ends = disconnect_time.is_some();
+    let event = ConnectionEvent {
+        id: Some(id),
+        connection_id: Some(id_of_connection),
+        agent_id: agent,
+        agent_name: None,
+        workspace_id: None,
+        workspace_name: None,
+        owner: None,
+        r#type,
+        code: ends.then_some(connection.status_code),
+        ip: Some(connection.ip.clone()).filter(|ip| !ip.is_empty()),
+        user_agent: None,
+        user_id: None,
+        slug_or_port: None,
+        connect_time,
+        disconnect_time,
+        disconnect_reason: connection.reason.clone().filter(|reason| ends && !reason.is_empty()),
+    };
+    event.check().map_err(|error| format!("the connection {error}"))?;
+    Ok(event)
+}
+
+fn decode<M: Message + Default>(message: &[u8]) -> Result<M, String> {
+    M::decode(message).map_err(|error| format!("the message cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: Uuid = Uuid::from_u128(7);
+
+    fn request(change: impl FnOnce(&mut Connection)) -> Vec<u8> {
+        let mut connection = Connection {
+            id: Uuid::from_u128(9).as_bytes().to_vec(),
+            action: connection::Action::Connect.into(),
+            r#type: connection::Type::Ssh.into(),
+            timestamp: Some(Timestamp { seconds: 1_763_000_000, nanos: 0 }),
+            ip: "::1".to_owned(),
+            status_code: 0,
+            reason: None,
+        };
+        change(&mut connection);
+        ReportConnectionRequest { connection: Some(connection) }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_report_is_the_event_of_a_connection() {
+        let event = report(&request(|_| ()), AGENT).expect("a report").event.expect("an event");
+        assert_eq!(event.connect_time.as_deref(), Some("2025-11-13T02:13:20Z"));
+        assert_eq!((event.agent_id, event.connection_id, event.code), (AGENT, Some(Uuid::from_u128(9)), None));
+        let ended = report(
+            &request(|connection| {
+                connection.action = connection::Action::Disconnect.into();
+                (connection.status_code, connection.reason) = (255, Some("broken".to_owned()));
+            }),
+            AGENT,
+        );
+        let event = ended.expect("a report").event.expect("an event");
+        assert_eq!((event.code, event.disconnect_reason.as_deref()), (Some(255), Some("broken")));
+        assert!(event.connect_time.is_none() && event.disconnect_time.is_some());
+    }
+
+    #[test]
+    fn what_is_no_report_is_named() {
+        for (message, named) in [
+            (request(|connection| connection.r#type = 0), "without a type"),
+            (request(|connection| connection.action = 77), "without an action"),
+            (request(|connection| connection.timestamp = None), "without a timestamp"),
+            (request(|connection| connection.id = vec![1]), "an id that is not 16 bytes"),
+            (Vec::new(), "without a connection"),
+            (vec![0xff], "cannot be read"),
+        ] {
+            let problem = report(&message, AGENT).expect_err(named);
+            assert!(problem.contains(named), "{problem}");
+        }
+    }
+
+    #[test]
+    fn an_agent_cannot_run_without_a_derp_map() {
+        let problem = answer(Method::GetManifest, &[], AGENT, None).expect_err("no map");
+        assert!(problem.contains("tailnet.set_derp_map"), "{problem}");
+        let manifest = answer(Method::GetManifest, &[], AGENT, Some(tailnet::DerpMap::default())).expect("a manifest");
+        let manifest = Manifest::decode(manifest.as_slice()).expect("a manifest");
+        assert_eq!(manifest.agent_id, AGENT.as_bytes());
+    }
+}

@@ -1,0 +1,450 @@
+//! The connection of a peer that speaks tailnet v2.
+//!
+//! It is always read, so that pings are answered and windows are heard of, whatever the peer does not read itself. What it
+//! sends waits in [`Calls`] or in the coordination, both bounded. What is sent to it waits in the outbox, where it conflates,
+//! as long as the peer reads its updates slowly.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use tailnet_v2::{
+    calls::{Broken, Calls, Event, Message},
+    messages::tailnet,
+    yamux::StreamId,
+};
+use tailnet_wire::Role;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message as Frame};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused},
+    peer::{
+        codec::{Codec, HearError, Heard, WriteError},
+        socket::{self, Socket},
+        v2::{
+            agent, close,
+            coordination::{Coordination, LEFT},
+            to_peer,
+            unary::{self, Method},
+        },
+    },
+    state::{derp_maps::Maps, switchboard::Switchboard},
+};
+
+/// The largest message of the websocket: a frame of yamux with the largest message of dRPC, and their headers.
+pub const MAX_FRAME: usize = tailnet_v2::calls::MAX_MESSAGE + 4096;
+
+/// The most bytes that wait to be written while a peer does not take them. It is reached by a peer that asks and asks and
+/// reads no answer.
+const MAX_OUTPUT: usize = 512 * 1024;
+
+/// A peer that leaves so many pings unanswered, or takes nothing for so many intervals of pings, is gone.
+const MAX_UNANSWERED: u32 = 2;
+
+/// How often a client or a hub is pinged, in intervals of pings: it pings itself every 30 s. An agent is pinged in each, because
+/// the proxy writes down when it was heard.
+const CLIENT_PINGS: u32 = 2;
+
+/// Who is on the other side.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Its id.
+    pub id: Uuid,
+    /// Its role.
+    pub role: Role,
+    /// The agent of the path on which it came: it opens tunnels to no other.
+    pub only: Option<Uuid>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct ProtobufCodec {
+    wire: Wire,
+    peer: Peer,
+    switchboard: Arc<Switchboard>,
+    maps: Maps,
+    shutdown: CancellationToken,
+    coordination: Coordination,
+    /// Calls whose message has not come.
+    unary: Vec<(StreamId, Method)>,
+    /// Calls that wait for changes of the DERP map.
+    watching: Vec<StreamId>,
+    /// Reports that are not written yet, and their calls.
+    reports: Vec<(Uuid, StreamId)>,
+    /// Reports that the session has not heard.
+    unheard: Vec<Ask>,
+    resume: Option<String>,
+    /// Bytes came since the session last heard of it, and since the last ping.
+    lives: bool,
+    heard: bool,
+    /// Intervals without bytes.
+    quiet: u32,
+    /// Intervals in which nothing was taken.
+    stuck: u32,
+}
+
+/// The websocket, and the calls in its bytes.
+#[derive(Debug)]
+struct Wire {
+    socket: Socket,
+    calls: Calls,
+    /// A message is on its way into the socket.
+    flushing: bool,
+}
+
+/// What happened on the wire.
+enum Step {
+    Read(Option<Result<Frame, SocketError>>),
+    /// All that waited is written.
+    Written,
+}
+
+impl Wire {
+    fn is_idle(&self) -> bool {
+        !self.flushing && self.calls.output() == 0
+    }
+
+    /// Writes what waits and reads what came. Reading goes on whether or not the peer takes what is written.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let busy = !self.is_idle();
+        match self.poll_write(cx) {
+            Err(_) => Poll::Ready(Step::Read(None)),
+            Ok(()) if busy && self.is_idle() => Poll::Ready(Step::Written),
+            Ok(()) => self.socket.poll_next_unpin(cx).map(Step::Read),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), SocketError> {
+        loop {
+            if self.calls.output() > 0 && self.socket.poll_ready_unpin(cx)?.is_ready() {
+                let bytes = self.calls.take_output();
+                self.socket.start_send_unpin(Frame::binary(bytes))?;
+                self.flushing = true;
+            }
+            if !self.flushing || self.socket.poll_flush_unpin(cx)?.is_pending() {
+                return Ok(());
+            }
+            self.flushing = false;
+        }
+    }
+}
+
+impl ProtobufCodec {
+    /// The codec of a websocket that has just opened. It lives on after some endings of its session, until the peer goes or
+    /// `shutdown`.
+    pub fn new(
+        socket: Socket,
+        peer: Peer,
+        maps: Maps,
+        switchboard: Arc<Switchboard>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            wire: Wire { socket, calls: Calls::default(), flushing: false },
+            peer,
+            switchboard,
+            maps,
+            shutdown,
+            coordination: Coordination::default(),
+            unary: Vec::new(),
+            watching: Vec::new(),
+            reports: Vec::new(),
+            unheard: Vec::new(),
+            resume: None,
+            lives: false,
+            heard: false,
+            quiet: 0,
+            stuck: 0,
+        }
+    }
+
+    /// What the peer asks next.
+    fn next_asks(&mut self) -> Option<Result<Vec<Ask>, Malformed>> {
+        if !self.unheard.is_empty() {
+            return Some(Ok(std::mem::take(&mut self.unheard)));
+        }
+        self.coordination.next(&mut self.wire.calls, self.peer.only)
+    }
+
+    fn frame(&mut self, frame: Option<Result<Frame, SocketError>>) -> Result<(), HearError> {
+        let malformed = |kind, problem: String| HearError::Malformed(Malformed { kind, problem });
+        match frame {
+            Some(Ok(Frame::Binary(bytes))) => {
+                (self.lives, self.heard) = (true, true);
+                self.switchboard.metrics.messages.inc();
+                let mut events = Vec::new();
+                let read = self.wire.calls.receive(&bytes, &mut events);
+                for event in events {
+                    self.event(event)?;
+                }
+                read.map_err(|broken| match broken {
+                    Broken::Held => malformed(MalformedKind::TooLarge, broken.to_string()),
+                    Broken::Violation(_) => malformed(MalformedKind::Syntax, broken.to_string()),
+                })?;
+                if self.wire.calls.output() > MAX_OUTPUT {
+                    let problem = format!("more than {MAX_OUTPUT} bytes of answers are not read");
+                    return Err(malformed(MalformedKind::TooLarge, problem));
+                }
+                Ok(())
+            }
+            Some(Ok(Frame::Text(_))) => {
+                Err(malformed(MalformedKind::Framing, "text frame, expected binary frames".to_owned()))
+            }
+            Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {
+                (self.lives, self.heard) = (true, true);
+                Ok(())
+            }
+            Some(Err(SocketError::Capacity(_))) => Err(malformed(
+                MalformedKind::TooLarge,
+                format!("message too large, expected at most {MAX_FRAME} bytes"),
+            )),
+            Some(Ok(Frame::Close(_)) | Err(_)) | None => Err(HearError::Gone),
+        }
+    }
+
+    /// What the peer did with a call.
+    fn event(&mut self, event: Event) -> Result<(), HearError> {
+        let calls = &mut self.wire.calls;
+        match event {
+            Event::Invoked(call, path) => match Method::of(&path, self.peer.role) {
+                Some(Method::Coordinate) => self.coordination.begin(calls, call),
+                Some(method) => self.unary.push((call, method)),
+                None => calls.unknown(call, &path),
+            },
+            Event::Message(call, message) if self.coordination.is(call) => self.coordination.request(message),
+            Event::Message(call, message) => {
+                calls.release(call, &message);
+                let place = self.unary.iter().position(|(unary, _)| *unary == call);
+                if let Some((_, method)) = place.map(|place| self.unary.swap_remove(place)) {
+                    self.asked(call, method, &message);
+                }
+            }
+            // The peer leaves without a goodbye.
+            Event::Sent(call) | Event::Ended(call) if self.coordination.is(call) => {
+                self.coordination.end(calls, None);
+                return Err(HearError::Gone);
+            }
+            Event::Sent(call) => {
+                let place = self.unary.iter().position(|(unary, _)| *unary == call);
+                if place.map(|place| self.unary.swap_remove(place)).is_some() {
+                    calls.fail(call, 0, "a call without a message, expected one");
+                }
+            }
+            Event::Ended(call) => {
+                self.unary.retain(|(unary, _)| *unary != call);
+                self.watching.retain(|watching| *watching != call);
+                self.reports.retain(|(_, reporting)| *reporting != call);
+            }
+            Event::Ping => {}
+        }
+        Ok(())
+    }
+
+    /// The message of a call with one message is there.
+    fn asked(&mut self, call: StreamId, method: Method, message: &Message) {
+        let answer = match method {
+            Method::StreamDerpMaps => {
+                self.watching.push(call);
+                let map = self.map();
+                if let Some(map) = map {
+                    self.wire.calls.send(call, &map.encode_to_vec());
+                }
+                return;
+            }
+            Method::Agent(agent::Method::ReportConnection) if self.coordination.is_over() => Err(LEFT.to_owned()),
+            Method::Agent(agent::Method::ReportConnection) => match agent::report(&message.data, self.peer.id) {
+                Ok(report) => {
+                    self.reports.push((report.id, call));
+                    self.unheard.push(Ask::Report(vec![report]));
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
+            Method::Agent(method) => agent::answer(method, &message.data, self.peer.id, self.map()),
+            Method::PostTelemetry => unary::telemetry(&self.switchboard, &message.data),
+            Method::RefreshResumeToken => match &self.resume {
+                Some(resume) => Ok(unary::resume_token(resume)),
+                // Its token alone makes it the same peer.
+                None => {
+                    self.wire.calls.unknown(call, tailnet_v2::messages::path::REFRESH_RESUME_TOKEN);
+                    return;
+                }
+            },
+            Method::Coordinate => return,
+        };
+        match answer {
+            Ok(answer) => self.wire.calls.answer(call, &answer),
+            Err(problem) => self.wire.calls.fail(call, 0, &problem),
+        }
+    }
+
+    fn map(&mut self) -> Option<tailnet::DerpMap> {
+        let found = self.maps.borrow_and_update();
+        found.as_ref().and_then(|found| found.map.as_ref()).map(|map| (&map.fields).into())
+    }
+
+    /// The DERP map has changed.
+    fn map_changed(&mut self) {
+        let Some(map) = self.map() else { return };
+        let map = map.encode_to_vec();
+        for call in &self.watching {
+            self.wire.calls.send(*call, &map);
+        }
+    }
+
+    /// Serves what needs no session, until the peer goes.
+    async fn outlive_session(&mut self, patience: Duration) {
+        for (_, call) in self.reports.drain(..) {
+            self.wire.calls.fail(call, 0, LEFT);
+        }
+        let mut pings = interval(patience / MAX_UNANSWERED);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut unanswered, shutdown) = (0, self.shutdown.clone());
+        loop {
+            tokio::select! {
+                heard = self.hear(true) => match heard {
+                    Ok(_) => unanswered = 0,
+                    Err(_) => return,
+                },
+                _ = pings.tick() => {
+                    unanswered += 1;
+                    if unanswered > MAX_UNANSWERED || self.ping(patience).await.is_err() {
+                        return;
+                    }
+                }
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Writes all that waits, as far as the peer takes it.
+    async fn write_out(&mut self) -> Result<(), WriteError> {
+        poll_fn(|cx| match self.wire.poll_write(cx) {
+            Ok(()) if self.wire.is_idle() => Poll::Ready(Ok(())),
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(Err(WriteError::Gone)),
+        })
+        .await
+    }
+}
+
+impl Codec for ProtobufCodec {
+    async fn hear(&mut self, asks: bool) -> Result<Heard, HearError> {
+        let took = self.takes_updates();
+        loop {
+            if asks && let Some(asks) = self.next_asks() {
+                return asks.map(Heard::Asks).map_err(HearError::Malformed);
+            }
+            if std::mem::take(&mut self.lives) {
+                return Ok(Heard::Life);
+            }
+            if !took && self.takes_updates() {
+                return Ok(Heard::Nothing);
+            }
+            let (wire, maps) = (&mut self.wire, &mut self.maps);
+            tokio::select! {
+                step = poll_fn(|cx| wire.poll(cx)) => match step {
+                    Step::Read(frame) => self.frame(frame)?,
+                    Step::Written => {}
+                },
+                Ok(()) = maps.changed(), if !self.watching.is_empty() => self.map_changed(),
+            }
+        }
+    }
+
+    fn takes_updates(&self) -> bool {
+        self.wire.is_idle() && self.coordination.takes_updates(&self.wire.calls)
+    }
+
+    /// Nothing is awaited: [`Codec::hear`] writes.
+    async fn deliver(&mut self, delivery: &Delivery, _: Duration) -> Result<(), WriteError> {
+        let calls = &mut self.wire.calls;
+        let (responses, left_out) = to_peer::updates(&delivery.updates);
+        self.switchboard.metrics.left_out.inc_by(left_out);
+        for response in responses {
+            self.coordination.send(calls, &response);
+        }
+        let mut call_of = |report: Uuid| {
+            let place = self.reports.iter().position(|(waiting, _)| *waiting == report)?;
+            Some(self.reports.swap_remove(place).1)
+        };
+        for id in &delivery.acknowledged {
+            if let Some(call) = call_of(*id) {
+                calls.answer(call, &[]);
+            }
+        }
+        for refused in &delivery.refused {
+            match refused {
+                Refused::Report { id, .. } => {
+                    if let Some(call) = call_of(*id) {
+                        calls.fail(call, 0, &to_peer::words(refused));
+                    }
+                }
+                refused => self.coordination.send(calls, &to_peer::error(&to_peer::words(refused))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Told when it is asked for.
+    async fn offer_resume(&mut self, token: &str, _: Duration) -> Result<(), WriteError> {
+        self.resume = Some(token.to_owned());
+        Ok(())
+    }
+
+    async fn ping(&mut self, _: Duration) -> Result<(), WriteError> {
+        self.stuck = if self.wire.is_idle() { 0 } else { self.stuck + 1 };
+        if self.stuck >= MAX_UNANSWERED {
+            return Err(WriteError::Silent);
+        }
+        self.quiet = if std::mem::take(&mut self.heard) { 0 } else { self.quiet + 1 };
+        if self.quiet > 0 && (self.peer.role == Role::Agent || self.quiet.is_multiple_of(CLIENT_PINGS)) {
+            self.wire.calls.ping();
+        }
+        Ok(())
+    }
+
+    async fn end(mut self, ending: Ending, patience: Duration) {
+        let calls = &mut self.wire.calls;
+        let goes_on = match &ending {
+            Ending::Goodbye | Ending::Refused => {
+                self.coordination.end(calls, None);
+                true
+            }
+            Ending::Malformed(malformed) => {
+                self.coordination.end(calls, Some(&malformed.problem));
+                malformed.kind == MalformedKind::Form
+            }
+            ending => {
+                self.coordination.end(calls, Some(close::words(ending)));
+                false
+            }
+        };
+        if goes_on {
+            self.outlive_session(patience).await;
+            if !self.shutdown.is_cancelled() {
+                return;
+            }
+        }
+        self.wire.calls.go_away();
+        if matches!(tokio::time::timeout(patience, self.write_out()).await, Ok(Ok(()))) {
+            socket::close(self.wire.socket, close::code(&ending), close::words(&ending), patience).await;
+        }
+    }
+
+    fn code(ending: &Ending) -> u16 {
+        close::code(ending)
+    }
+
+    fn words(refused: &Refused) -> String {
+        to_peer::words(refused)
+    }
+}
