@@ -76,7 +76,7 @@ test-isolation: install ## Run the races (pg_isolation_regress); T=name
 	@tests/run isolation $(ONE)
 
 test-interop: install deps-interop ## Run Go clients of tailnet v2 against two proxies; T=regular_expression
-	@tests/interop/run $(if $(T),-run $(T))
+	@tests/interop/run $(if $(T),-run '$(T)')
 
 bless: install ## Take what the SQL and isolation tests print as expected; T=name
 	@tests/run bless $(ONE)

@@ -96,20 +96,3 @@ CREATE VIEW tailnet.agent_connections AS
 SELECT agent_id, first_connected_at, last_connected_at, disconnected_at, coordinator_id, updated_at
 FROM tailnet_private.agent_connections;
 COMMENT ON VIEW tailnet.agent_connections IS 'When each agent was connected';
-
-CREATE VIEW tailnet.agents AS
-SELECT i.id AS agent_id, i.name, n.name AS network,
-       CASE WHEN c.last_connected_at IS NULL THEN
-                CASE WHEN i.created_at < pg_catalog.now() - n.agent_connect_timeout THEN 'timeout' ELSE 'connecting' END
-            WHEN c.disconnected_at >= c.last_connected_at
-                 OR c.last_connected_at < pg_catalog.now() - n.agent_inactive_timeout THEN 'disconnected'
-            ELSE 'connected' END AS status,
-       c.first_connected_at, c.last_connected_at, c.disconnected_at, c.coordinator_id
-FROM tailnet_private.identities i
-JOIN tailnet_private.networks n ON n.id = i.network_id
-LEFT JOIN tailnet_private.agent_connections c ON c.agent_id = i.id
-WHERE i.role = 'agent';
-COMMENT ON VIEW tailnet.agents IS 'Agents with the status of their connection';
-COMMENT ON COLUMN tailnet.agents.name IS 'A name for people; NULL: it has none';
-COMMENT ON COLUMN tailnet.agents.network IS 'Name of its network';
-COMMENT ON COLUMN tailnet.agents.status IS 'connecting (it has not connected yet), timeout (it did not connect in time), connected, or disconnected (it disconnected, or was not heard for too long)';

@@ -40,10 +40,12 @@ GRANT EXECUTE ON FUNCTION
     tailnet.view_peers(uuid, uuid[], bigint[], uuid[]),
     tailnet.reap(uuid),
     tailnet.judge_dials(bytea[], uuid[]),
-    tailnet.derp_maps_of(uuid[])
+    tailnet.derp_maps_of(uuid[]),
+    tailnet.agent_info_of(uuid[])
 TO tailnet_proxy;
 GRANT EXECUTE ON FUNCTION
     tailnet.update_agent_connections(uuid[], timestamptz[], timestamptz[], timestamptz[], uuid[]),
+    tailnet.update_agent_states(uuid[], text[], text[], text[], timestamptz[]),
     tailnet.upsert_connection_logs(text)
 TO tailnet_proxy, tailnet_writer;
 GRANT EXECUTE ON FUNCTION tailnet.upsert_connection_logs(json) TO tailnet_writer;

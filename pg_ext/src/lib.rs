@@ -84,6 +84,7 @@ extension_sql_file!("../../sql/policies.sql", name = "policies", requires = ["ke
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["keys", "secrets"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
+extension_sql_file!("../../sql/agents.sql", name = "agents", requires = ["agent_connections", "operators"]);
 extension_sql_file!(
     "../../sql/connection_logs.sql",
     name = "connection_logs",
@@ -93,7 +94,7 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["keys"]);
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agent_connections", "connection_logs", "derp_maps", "keys", "pending", "policies", "secrets", "views"]
+    requires = ["agents", "connection_logs", "derp_maps", "keys", "pending", "policies", "secrets", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",

@@ -1,8 +1,7 @@
 //! The life of the process: bind, serve, drain.
 
-use std::{future::IntoFuture as _, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, serve::ListenerExt as _};
 use tailnet_traces::{Export, ExportError};
 use tokio::{
     net::TcpListener,
@@ -12,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
-    edge::{admission::Admission, server},
+    edge::{admission::Admission, listener::serve, server},
     observe::traces::Traces,
     peer::session::Options,
     postgres::{
@@ -20,7 +19,7 @@ use crate::{
         database::{Database, DatabaseError},
         shedder::Shedder,
         worker::Workforce,
-        workers::{Binder, Handshaker, Liveness, Querier, Reporter, Tunneler},
+        workers::{Binder, Describer, Handshaker, Liveness, Querier, Reporter, Tunneler},
     },
     state::switchboard::Switchboard,
 };
@@ -110,6 +109,7 @@ impl Proxy {
         workforce.hire(&Handshaker, workers.handshaker, config.batching(), &tasks);
         // One worker each: their batches are sorted by key, so two at once would only wait for each other.
         workforce.hire(&Liveness, 1, config.liveness_batching(), &tasks);
+        workforce.hire(&Describer, 1, config.report_batching(), &tasks);
         workforce.hire(&Reporter, 1, config.report_batching(), &tasks);
 
         let sessions = TaskTracker::new();
@@ -147,18 +147,4 @@ impl Proxy {
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
-}
-
-/// Serves until `stop`; open websockets are no part of it.
-async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
-    let listener = listener.tap_io(|socket| {
-        // A small frame must not wait for the answer to the one before.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    let served = stop.run_until_cancelled(axum::serve(listener, routes).into_future()).await;
-    if let Some(Err(error)) = served {
-        tracing::error!(%error, "listener failed");
-    }
 }

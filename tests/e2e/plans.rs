@@ -67,8 +67,10 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 
 /// Every function of the extension, with a batch of 500 if it takes one, and the result: a call without an effect would
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
-const CALLS: [(&str, &str, &str); 32] = [
+const CALLS: [(&str, &str, &str); 35] = [
     ("authenticate", "$hashes, array_fill(''::text, '{500}')", "500 rows"),
+    ("judge_dials", "$hashes, $granted", "1 row"),
+    ("agent_info_of", "$agents", "500 rows"),
     ("attach_peers", "$registration, $clients, $sessions, $proofs_of_clients", "500"),
     ("attach_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
     ("bind_peers", "$registration, $clients, $sessions, $nodes", "500"),
@@ -82,6 +84,7 @@ const CALLS: [(&str, &str, &str); 32] = [
     ("disconnect_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
     ("restore_peers", "$registration, $clients, $sessions, $proofs_of_clients, $nodes, $clients, $granted", "500"),
     ("update_agent_connections", "$agents, $times, $times, $times, $agents", "500 rows"),
+    ("update_agent_states", "$agents, $nodes, $nodes, array_fill('ready'::text, '{500}'), $times", "500"),
     ("upsert_connection_logs", "$events", "500"),
     ("grant_tunnel", "c($from + 550), a($from + 570)", "t"),
     ("revoke_tunnel", "c($from + 550), a($from + 570)", "t"),
@@ -105,19 +108,22 @@ const CALLS: [(&str, &str, &str); 32] = [
 ];
 
 /// These functions read no large table, or no peer waits for them.
-const EXEMPT: [&str; 12] = [
+const EXEMPT: [&str; 15] = [
     "create_key",
     "create_network",
     "create_peer",
     "create_policy",
     "create_policy_test",
+    "derp_maps_of",
     "drop_connection_logs",
     "drop_policy_test",
     "listen_coordinator",
     "revoke_key",
     "rotate_secret",
+    "set_agent_info",
     "set_agent_timeouts",
     "set_clients_reach_all_agents",
+    "set_derp_map",
 ];
 
 async fn plans_of_every_function_are_driven_by_index(stack: &Stack) -> Result<()> {

@@ -15,14 +15,17 @@ tests_on! {
 }
 
 /// All that a proxy calls.
-const PROXY_FUNCTIONS: [&str; 17] = [
+const PROXY_FUNCTIONS: [&str; 21] = [
+    "agent_info_of",
     "attach_peers",
     "authenticate",
     "bind_peers",
     "close_coordinator",
     "close_tunnels",
+    "derp_maps_of",
     "disconnect_peers",
     "heartbeat_coordinator",
+    "judge_dials",
     "listen_coordinator",
     "lose_peers",
     "open_tunnels",
@@ -31,6 +34,7 @@ const PROXY_FUNCTIONS: [&str; 17] = [
     "register_coordinator",
     "restore_peers",
     "update_agent_connections",
+    "update_agent_states",
     "upsert_connection_logs",
     "view_peers",
 ];

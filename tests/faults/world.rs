@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::PoisonError};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use tailnet_harness::{Proxy, Relay, database::Database, operator::Operator};
-use tailnet_tools::{checking::light_peer::Door, cluster};
+use tailnet_tools::{checking::light_peer::Door, cluster, websocket::Protocol};
 use tokio::sync::{Mutex, watch};
 use tokio_postgres::Config;
 use uuid::Uuid;
@@ -62,7 +62,14 @@ impl World {
     pub fn show_door(&self, slot: &Slot, process: Option<&Proxy>) {
         self.doors.send_modify(|doors| {
             doors.retain(|door| door.name != slot.name);
-            doors.extend(process.map(|proxy| Door { name: slot.name.clone(), url: proxy.url() }));
+            // A peer may come back over the other protocol: it is the same peer.
+            doors.extend(process.into_iter().flat_map(|proxy| {
+                [Protocol::V1, Protocol::V2].map(|protocol| Door {
+                    name: slot.name.clone(),
+                    url: proxy.url(),
+                    protocol,
+                })
+            }));
         });
     }
 

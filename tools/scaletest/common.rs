@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
-use tailnet_tools::program::time::time;
+use tailnet_tools::{checking::light_peer::Door, program::time::time, websocket::Protocol};
 
 use crate::{output::Output, trace::Tracing};
 
@@ -33,6 +33,10 @@ pub struct Common {
     /// A proxy, as peers reach it: ws://host:port. Give one for each proxy. Behind it may be a load balancer
     #[arg(long = "proxy", env = "TAILNET_SCALETEST_PROXY", value_name = "URL", value_delimiter = ',', required = true)]
     pub proxies: Vec<String>,
+
+    /// What the peers speak
+    #[arg(long, env = "TAILNET_SCALETEST_PROTOCOL", value_name = "PROTOCOL", value_enum, default_value_t)]
+    pub protocol: Protocol,
 
     /// How many pairs: each is two peers, two websockets and two open files. A process has room for as many files as
     /// "ulimit -Hn" says, about 9,900 pairs with 20,000 files: start several processes for more
@@ -91,8 +95,11 @@ impl Common {
     }
 
     /// The proxies of the two ends of a pair: different ones, if there are two.
-    pub fn urls(&self, pair: usize) -> [&str; 2] {
-        [pair, pair + 1].map(|place| self.proxies[place % self.proxies.len()].as_str())
+    pub fn doors(&self, pair: usize) -> [Door; 2] {
+        [pair, pair + 1].map(|place| {
+            let url = self.proxies[place % self.proxies.len()].clone();
+            Door { name: url.clone(), url, protocol: self.protocol }
+        })
     }
 }
 
@@ -133,7 +140,8 @@ mod tests {
     fn lists_may_be_repeated() {
         let options = parse(&["--output=text", "--output=json:a.json"]).expect("these are good options");
         assert_eq!((options.proxies.len(), options.outputs.len()), (2, 2));
-        assert_eq!(options.urls(3), ["ws://two", "ws://one"]);
+        assert_eq!(options.doors(3).map(|door| door.url), ["ws://two", "ws://one"]);
+        assert_eq!(parse(&["--protocol=v2"]).map(|options| options.protocol), Ok(Protocol::V2));
     }
 
     #[test]

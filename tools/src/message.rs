@@ -10,31 +10,31 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Request {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    report_connections: Vec<Value>,
+    pub(crate) report_connections: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    update_self: Option<UpdateSelf>,
+    pub(crate) update_self: Option<UpdateSelf>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    add_tunnel: Option<PeerId>,
+    pub(crate) add_tunnel: Option<PeerId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remove_tunnel: Option<PeerId>,
+    pub(crate) remove_tunnel: Option<PeerId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    disconnect: Option<Goodbye>,
+    pub(crate) disconnect: Option<Goodbye>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ready_for_handshake: Vec<PeerId>,
+    pub(crate) ready_for_handshake: Vec<PeerId>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct UpdateSelf {
-    node: Value,
+pub(crate) struct UpdateSelf {
+    pub(crate) node: Value,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct PeerId {
-    id: Uuid,
+pub(crate) struct PeerId {
+    pub(crate) id: Uuid,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Goodbye {}
+pub(crate) struct Goodbye {}
 
 impl Request {
     /// Announces a node.

@@ -1,6 +1,8 @@
 //! The websocket that a peer holds to a coordinator.
 
-use std::io;
+use std::{io, sync::Arc};
+
+use clap::ValueEnum;
 
 use futures_util::{
     SinkExt, StreamExt,
@@ -16,7 +18,10 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::message::{Message, Request};
+use crate::{
+    conversation::{Conversation, Listening},
+    message::{Message, Request},
+};
 
 /// Says which protocol is spoken; every peer offers it.
 pub const SUBPROTOCOL: &str = "tailnet.v1.json";
@@ -24,7 +29,18 @@ pub const SUBPROTOCOL: &str = "tailnet.v1.json";
 /// The default is 128 KiB a websocket, which is much for thousands of peers in one process.
 const READ_BUFFER: usize = 4 << 10;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// The websocket of either protocol.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What a peer speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// tailnet.v1.json: docs/protocol.md.
+    #[default]
+    V1,
+    /// tailnet v2, as programs speak it that others built: docs/tailnet-v2.md.
+    V2,
+}
 
 /// How a peer shows who it is.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +53,8 @@ pub struct Credentials {
     pub traceparent: Option<String>,
     /// Sent as `Tailnet-Resume`. Empty: the peer asks for a resume token.
     pub resume: Option<String>,
+    /// What it speaks.
+    pub protocol: Protocol,
 }
 
 impl Credentials {
@@ -55,6 +73,12 @@ impl Credentials {
     #[must_use]
     pub fn resuming(self, resume: &str) -> Self {
         Self { resume: Some(resume.to_owned()), ..self }
+    }
+
+    /// The same, over this protocol. For v2 the token must be in the header.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// The same, and the connection belongs to this span.
@@ -93,11 +117,23 @@ pub struct Coordinator {
 
 /// The direction to the proxy.
 #[derive(Debug)]
-pub struct Sender(SplitSink<Socket, tungstenite::Message>);
+pub struct Sender(ToProxy);
+
+#[derive(Debug)]
+enum ToProxy {
+    Json(SplitSink<Socket, tungstenite::Message>),
+    Protobuf(Arc<Conversation>),
+}
 
 /// The direction from the proxy.
 #[derive(Debug)]
-pub struct Receiver(SplitStream<Socket>);
+pub struct Receiver(FromProxy);
+
+#[derive(Debug)]
+enum FromProxy {
+    Json(SplitStream<Socket>),
+    Protobuf(Arc<Conversation>, Listening),
+}
 
 impl Coordinator {
     /// Connects to the proxy at `url` (`ws://host:port`).
@@ -106,7 +142,14 @@ impl Coordinator {
     /// When the proxy does not answer with a websocket of the right protocol.
     pub async fn connect(url: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
         let bad_url = || ConnectError::Url(url.to_owned());
-        let uri: Uri = format!("{}/v1/coordinate", url.trim_end_matches('/')).parse().map_err(|_| bad_url())?;
+        let path = match credentials.protocol {
+            Protocol::V1 => "/v1/coordinate".to_owned(),
+            Protocol::V2 => {
+                let resume = credentials.resume.as_ref().map(|token| format!("&resume_token={token}"));
+                format!("/api/v2/tailnet?version=2.0{}", resume.unwrap_or_default())
+            }
+        };
+        let uri: Uri = format!("{}{path}", url.trim_end_matches('/')).parse().map_err(|_| bad_url())?;
         if uri.scheme_str() != Some("ws") || uri.host().is_none() {
             return Err(bad_url());
         }
@@ -117,10 +160,10 @@ impl Coordinator {
         if let Some(traceparent) = &credentials.traceparent {
             request = request.with_header("traceparent", traceparent);
         }
-        if let Some(resume) = &credentials.resume {
+        if let Some(resume) = credentials.resume.as_ref().filter(|_| credentials.protocol == Protocol::V1) {
             request = request.with_header("Tailnet-Resume", resume);
         }
-        for protocol in &credentials.subprotocols {
+        for protocol in credentials.subprotocols.iter().filter(|_| credentials.protocol == Protocol::V1) {
             request = request.with_sub_protocol(protocol);
         }
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
@@ -130,12 +173,18 @@ impl Coordinator {
                 tungstenite::Error::Io(error) => ConnectError::Unreachable(error),
                 other => ConnectError::Socket(Box::new(other)),
             })?;
+        if credentials.protocol == Protocol::V2 {
+            let begun = Conversation::begin(socket).await.map_err(|error| ConnectError::Socket(Box::new(error)))?;
+            let (conversation, listening) = (Arc::new(begun.0), begun.1);
+            let sender = Sender(ToProxy::Protobuf(Arc::clone(&conversation)));
+            return Ok(Self { sender, receiver: Receiver(FromProxy::Protobuf(conversation, listening)) });
+        }
         let selected = response.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
         if selected != Some(SUBPROTOCOL) {
             return Err(ConnectError::Subprotocol(selected.map(str::to_owned)));
         }
         let (sink, stream) = socket.split();
-        Ok(Self { sender: Sender(sink), receiver: Receiver(stream) })
+        Ok(Self { sender: Sender(ToProxy::Json(sink)), receiver: Receiver(FromProxy::Json(stream)) })
     }
 
     /// Sends one frame.
@@ -163,8 +212,13 @@ impl Sender {
     /// # Errors
     /// When the websocket is gone.
     pub async fn send(&mut self, request: &Request) -> Result<(), tungstenite::Error> {
-        let text = serde_json::to_string(request).expect("a request has string keys only");
-        self.send_raw(tungstenite::Message::text(text)).await
+        match &mut self.0 {
+            ToProxy::Json(sink) => {
+                let text = serde_json::to_string(request).expect("a request has string keys only");
+                sink.send(tungstenite::Message::text(text)).await
+            }
+            ToProxy::Protobuf(conversation) => conversation.send(request).await,
+        }
     }
 
     /// Sends any websocket message, also one that no peer should send.
@@ -172,16 +226,23 @@ impl Sender {
     /// # Errors
     /// When the websocket is gone.
     pub async fn send_raw(&mut self, message: tungstenite::Message) -> Result<(), tungstenite::Error> {
-        self.0.send(message).await
+        match &mut self.0 {
+            ToProxy::Json(sink) => sink.send(message).await,
+            ToProxy::Protobuf(conversation) => conversation.send_raw(message).await,
+        }
     }
 }
 
 impl Receiver {
     /// See [`Coordinator::next`].
     pub async fn next(&mut self) -> Message {
+        let stream = match &mut self.0 {
+            FromProxy::Json(stream) => stream,
+            FromProxy::Protobuf(conversation, listening) => return conversation.next(listening).await,
+        };
         loop {
             let closed = |code, reason: String| Message::Closed { code, reason };
-            match self.0.next().await {
+            match stream.next().await {
                 None => return closed(None, "the connection ended without a close frame".to_owned()),
                 Some(Err(error)) => return closed(None, error.to_string()),
                 Some(Ok(tungstenite::Message::Close(frame))) => {

@@ -176,10 +176,8 @@ impl Calls {
                 self.calls[at].progress = Progress::Sent;
                 events.push(Event::Sent(stream));
             }
-            (Kind::Close | Kind::Cancel | Kind::Error, _) => {
-                self.end(stream, events);
-                self.session.finish(stream);
-            }
+            // The stream is finished when the caller finishes it: the Go library takes an earlier end for a cancelled call.
+            (Kind::Close | Kind::Cancel | Kind::Error, _) => self.end(stream, events),
             (Kind::InvokeMetadata, Progress::New) | (_, Progress::Answered) => {}
             _ => self.abort(stream, &format!("{kind:?} is out of order"), events),
         }

@@ -50,10 +50,12 @@ fn an_error_has_its_code_before_its_text() {
 }
 
 #[test]
-fn frames_with_the_control_bit_are_ignored() {
+fn unknown_frames_with_the_control_bit_are_ignored() {
     // Kind 60 does not exist.
     let bytes = [&[0x80 | 60 << 1 | 1, 1, 1, 2, 0xaa, 0xbb][..], &[5, 1, 1, 0]].concat();
     assert_eq!(once(&bytes).map(|packets| packets.len()), Ok(1));
+    // The Go library cancels with the control bit.
+    assert_eq!(once(&[0x89, 1, 1, 0]), Ok(vec![Packet { kind: Kind::Cancel, data: Vec::new() }]));
     // Between two frames of a packet too.
     let bytes = [&[4, 1, 1, 1, 7][..], &[0x81, 9, 9, 1, 0xaa], &[5, 1, 1, 1, 8]].concat();
     assert_eq!(once(&bytes), Ok(vec![Packet { kind: Kind::Message, data: vec![7, 8] }]));

@@ -8,7 +8,9 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::object::Object;
 
 /// The largest map in bytes of text. That of Tailscale's own relays has 30 KiB.
 pub const MAX_DERP_MAP_BYTES: usize = 256 * 1024;
@@ -18,12 +20,13 @@ const NO_ADDRESS: &str = "none";
 
 /// The relays of a network.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "PascalCase", expecting = "a DERP map: an object with Regions")]
+#[serde(rename_all = "PascalCase")]
 pub struct DerpMap {
     /// How a client chooses its region.
     #[serde(default)]
     pub home_params: Option<HomeParams>,
     /// The regions, by their ids.
+    #[serde(deserialize_with = "regions")]
     pub regions: BTreeMap<i64, Region>,
 }
 
@@ -55,7 +58,7 @@ pub struct Region {
     #[serde(rename = "Avoid", default)]
     pub avoid: bool,
     /// Its relays. The first one that works is used.
-    #[serde(rename = "Nodes", default)]
+    #[serde(rename = "Nodes", default, deserialize_with = "relays")]
     pub nodes: Vec<Relay>,
 }
 
@@ -134,7 +137,8 @@ impl DerpMap {
         if text.len() > MAX_DERP_MAP_BYTES {
             return Err(DerpMapError::TooLarge(text.len()));
         }
-        let map: Self = serde_json::from_str(text).map_err(|error| DerpMapError::Form(error.to_string()))?;
+        let Object(map): Object<Self> =
+            serde_json::from_str(text).map_err(|error| DerpMapError::Form(error.to_string()))?;
         if map.regions.is_empty() {
             return Err(DerpMapError::Empty);
         }
@@ -143,6 +147,16 @@ impl DerpMap {
         }
         Ok(map)
     }
+}
+
+/// An array in the place of an object would be read here, and by no client.
+fn regions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<i64, Region>, D::Error> {
+    let regions = BTreeMap::<i64, Object<Region>>::deserialize(deserializer)?;
+    Ok(regions.into_iter().map(|(id, Object(region))| (id, region)).collect())
+}
+
+fn relays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Relay>, D::Error> {
+    Ok(Vec::<Object<Relay>>::deserialize(deserializer)?.into_iter().map(|Object(relay)| relay).collect())
 }
 
 impl Region {
@@ -220,7 +234,8 @@ mod tests {
     #[test]
     fn what_a_client_could_not_use_is_named() {
         for (text, named) in [
-            ("[]".to_owned(), "cannot be read: invalid type: sequence, expected a DERP map"),
+            ("[]".to_owned(), "cannot be read: invalid type: sequence, expected an object"),
+            (r#"{"Regions":{"1":[1]}}"#.to_owned(), "expected an object"),
             ("{}".to_owned(), "missing field `Regions`"),
             (r#"{"Regions":{}}"#.to_owned(), "has no regions"),
             (r#"{"Regions":{"one":{}}}"#.to_owned(), "cannot be read"),

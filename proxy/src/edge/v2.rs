@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    batch::request::{Admitted, Denial},
+    batch::request::{Admitted, AgentInfo, Denial},
     edge::{
         admission::{Admission, PATIENCE, Rejection},
         answer::RETRY_AFTER,
@@ -212,9 +212,13 @@ async fn accept(
             .detail(format!("the token is that of a {}", admitted.role)));
     }
     let (maps, _) = map(&admission, admitted.network).await?;
+    let info = match admitted.role {
+        Role::Agent => Some(Arc::new(info(&admission, admitted.id.peer).await?)),
+        Role::Client | Role::Hub => None,
+    };
     let upgrade = Upgrade::new(request, None)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "Not a websocket.").detail(error.to_string()))?;
-    let peer = Peer { id: admitted.id.peer, role: admitted.role, only };
+    let peer = Peer { id: admitted.id.peer, role: admitted.role, only, info };
     let (switchboard, shutdown) = (Arc::clone(&admission.switchboard), admission.options.shutdown.clone());
     let options = SocketOptions { subprotocol: None, max_message: MAX_FRAME };
     let codec = move |socket| ProtobufCodec::new(socket, peer, maps, switchboard, shutdown);
@@ -238,6 +242,14 @@ async fn reachable(
     match timeout(PATIENCE, admission.switchboard.may_dial(hash, agent)).await {
         Ok(Ok(true)) => Ok(agent),
         Ok(Ok(false)) => Err(Problem::no_agent()),
+        Ok(Err(_)) | Err(_) => Err(Problem::unavailable("Postgres does not answer")),
+    }
+}
+
+/// What an agent is told of itself.
+async fn info(admission: &Admission, agent: Uuid) -> Result<AgentInfo, Problem> {
+    match timeout(PATIENCE, admission.switchboard.agent_info(agent)).await {
+        Ok(Ok(info)) => Ok(info),
         Ok(Err(_)) | Err(_) => Err(Problem::unavailable("Postgres does not answer")),
     }
 }

@@ -9,7 +9,10 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::{
-    batch::request::{Admitted, Authentication, Proof},
+    batch::request::{
+        Admitted, AgentInfo, AgentState, Authentication, Proof,
+        agent_state::{Lifecycle, Startup},
+    },
     postgres::{
         connection::{Connection, Param, column},
         database::Database,
@@ -313,6 +316,49 @@ impl Store {
         let column = |part: fn(&Ages) -> Option<f64>| ages.iter().map(part).collect::<Vec<_>>();
         let (connected, heard, gone) = (column(|a| a.connected), column(|a| a.heard), column(|a| a.gone));
         self.connection.call("update_agent_connections", SQL, &[&agents, &connected, &heard, &gone, &coordinator]).await
+    }
+
+    /// Writes what agents told of themselves.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn update_agent_states(&mut self, states: &[(Uuid, AgentState)]) -> Result<(), StoreError> {
+        let sql = "SELECT tailnet.update_agent_states($1, $2, $3, $4, $5::text[]::timestamptz[])";
+        let agents: Vec<Uuid> = states.iter().map(|(agent, _)| *agent).collect();
+        let startup = |part: fn(&Startup) -> &str| -> Vec<Option<&str>> {
+            states.iter().map(|(_, state)| state.startup.as_ref().map(part)).collect()
+        };
+        let lifecycle = |part: fn(&Lifecycle) -> &str| -> Vec<Option<&str>> {
+            states.iter().map(|(_, state)| state.lifecycle.as_ref().map(part)).collect()
+        };
+        let (versions, directories) = (startup(|startup| &startup.version), startup(|startup| &startup.directory));
+        let (words, times) = (lifecycle(|lifecycle| lifecycle.state), lifecycle(|lifecycle| &lifecycle.since));
+        self.connection.call("update_agent_states", sql, &[&agents, &versions, &directories, &words, &times]).await
+    }
+
+    /// What agents are told of themselves. Ids that are not those of agents are left out.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn agent_info(&mut self, agents: &[Uuid]) -> Result<Vec<(Uuid, AgentInfo)>, StoreError> {
+        let function = "agent_info_of";
+        let sql = "SELECT agent_id, name, owner, workspace, workspace_id, directory, environment \
+                   FROM tailnet.agent_info_of($1)";
+        let rows = self.connection.rows(function, sql, &[&agents]).await?;
+        let read = |row: &Row| {
+            let environment: String = column(row, function, 6)?;
+            let info = AgentInfo {
+                name: column(row, function, 1)?,
+                owner: column(row, function, 2)?,
+                workspace: column(row, function, 3)?,
+                workspace_id: column(row, function, 4)?,
+                directory: column(row, function, 5)?,
+                // The extension takes objects of texts only.
+                environment: serde_json::from_str(&environment).unwrap_or_default(),
+            };
+            Ok((column(row, function, 0)?, info))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Writes events of connections. Returns the number of rows written: events of one connection are one row.

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, bail};
-use tailnet_tools::identity::TestIdentity;
+use tailnet_tools::{checking::light_peer::Door, identity::TestIdentity};
 use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
@@ -23,9 +23,9 @@ pub struct Hub {
 
 impl Hub {
     /// One that is not connected.
-    pub fn new(identity: TestIdentity, url: &str, trace: &Trace) -> Self {
+    pub fn new(identity: TestIdentity, door: Door, trace: &Trace) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
-        let member = Member::new(identity, None, url, trace);
+        let member = Member::new(identity, None, door, trace);
         member.hear(move |of, news| {
             if let News::Node(_) = news {
                 // The hub may be gone.

@@ -46,10 +46,9 @@ pub enum News {
 
 impl Member {
     /// One that is not connected. Without a pair it is the hub.
-    pub fn new(identity: TestIdentity, pair: Option<usize>, url: &str, trace: &Trace) -> Self {
+    pub fn new(identity: TestIdentity, pair: Option<usize>, door: Door, trace: &Trace) -> Self {
         let who = Who::new(&identity, pair);
         let (id, span, trace) = (who.peer, who.span(), trace.runner(&who));
-        let door = Door { name: url.to_owned(), url: url.to_owned() };
         Self { peer: LightPeer::new(identity), id, span, trace, pair, door }
     }
 

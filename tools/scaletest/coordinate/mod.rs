@@ -50,11 +50,11 @@ impl Scenario for Coordinate {
         run.phase("identities", "identities", 1);
         let coordinators = identities.coordinators().await?;
         let made = identities.make(self.common.peers as usize, self.hub).await?;
-        let mut hub = made.hub.map(|identity| Hub::new(identity, &self.common.proxies[0], trace));
+        let mut hub = made.hub.map(|identity| Hub::new(identity, self.common.doors(0)[0].clone(), trace));
         let hub_id = hub.as_ref().map(|hub| hub.member.id);
         let pairs = made.pairs.into_iter().enumerate();
         let mut pairs: Vec<Pair> =
-            pairs.map(|(number, ends)| Pair::new(number, ends, self.common.urls(number), hub_id, trace)).collect();
+            pairs.map(|(number, ends)| Pair::new(number, ends, self.common.doors(number), hub_id, trace)).collect();
 
         let how = match self.load {
             Load::Storm => "all at once".to_owned(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use tailnet_tools::identity::TestIdentity;
+use tailnet_tools::{checking::light_peer::Door, identity::TestIdentity};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{timeout, timeout_at},
@@ -71,11 +71,11 @@ impl End {
 
 impl Pair {
     /// One that is not connected, with the ends on these proxies. A hub has a tunnel to the agent, if there is one.
-    pub fn new(number: usize, ends: [TestIdentity; 2], urls: [&str; 2], hub: Option<Uuid>, trace: &Trace) -> Self {
+    pub fn new(number: usize, ends: [TestIdentity; 2], doors: [Door; 2], hub: Option<Uuid>, trace: &Trace) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let [agent, client] = ends;
-        let agent = Member::new(agent, Some(number), urls[0], trace);
-        let client = Member::new(client, Some(number), urls[1], trace);
+        let ([agent, client], [agent_door, client_door]) = (ends, doors);
+        let agent = Member::new(agent, Some(number), agent_door, trace);
+        let client = Member::new(client, Some(number), client_door, trace);
         for (end, member) in [(End::Agent, &agent), (End::Client, &client)] {
             let sender = sender.clone();
             member.hear(move |of, news| {

@@ -60,11 +60,11 @@ impl Scenario for Traffic {
         let Run { identities, record, progress, trace, .. } = run;
         run.phase("identities", "identities", 1);
         let made = identities.make(self.runners(), false).await?.pairs;
-        let places: Vec<(Uuid, &str)> = (0..)
+        let places: Vec<(Uuid, String)> = (0..)
             .zip(&made)
             .flat_map(|(number, [agent, client])| {
-                let [one, other] = self.common.urls(number);
-                [(agent.id, one), (client.id, other)]
+                let [one, other] = self.common.doors(number);
+                [(agent.id, one.url), (client.id, other.url)]
             })
             .collect();
 
@@ -80,7 +80,7 @@ impl Scenario for Traffic {
         let (loading, mut loaded) = mpsc::channel(1);
         let mut pairs = JoinSet::new();
         for (number, ends) in made.into_iter().enumerate() {
-            let pair = Pair::new(number, ends, self.common.urls(number), &agents, &clients, trace);
+            let pair = Pair::new(number, ends, self.common.doors(number), &agents, &clients, trace);
             let loading = Loading::new(progress, &loading);
             pairs.spawn(run.tasks.track_future(pair.run(Arc::clone(&shared), loading)));
         }
@@ -90,7 +90,8 @@ impl Scenario for Traffic {
         let ready = record.write(|report| report.figures.load.pairs_ready);
         if ready > 0 {
             let sessions = identities.sessions().await?;
-            let routes = Route::all(&self.common.proxies, places.iter().copied(), &sessions);
+            let routes =
+                Route::all(&self.common.proxies, places.iter().map(|(id, url)| (*id, url.as_str())), &sessions);
             record.write(|report| report.proxies = routes);
             let pace = self.pace(&run.deadline);
             self.begin(&pace, ready, run);

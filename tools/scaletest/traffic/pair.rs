@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Result, anyhow, bail, ensure};
 use tailnet_tools::{
+    checking::light_peer::Door,
     identity::TestIdentity,
     peer::{agent::Agent, client::Client, identity::Identity, pace::Pace},
     program::Progress,
@@ -85,14 +86,14 @@ impl Pair {
     pub fn new(
         number: usize,
         ends: [TestIdentity; 2],
-        urls: [&str; 2],
+        doors: [Door; 2],
         agents: &Bytes,
         clients: &Bytes,
         trace: &Trace,
     ) -> Self {
-        let [agent, client] = ends;
-        let agent = End::new(agent, number, urls[0], agents, trace);
-        let client = End::new(client, number, urls[1], clients, trace);
+        let ([agent, client], [agent_door, client_door]) = (ends, doors);
+        let agent = End::new(agent, number, agent_door, agents, trace);
+        let client = End::new(client, number, client_door, clients, trace);
         Self { number, agent, client }
     }
 
@@ -127,11 +128,13 @@ impl Pair {
 }
 
 impl End {
-    fn new(identity: TestIdentity, pair: usize, url: &str, all: &Bytes, trace: &Trace) -> Self {
+    fn new(identity: TestIdentity, pair: usize, door: Door, all: &Bytes, trace: &Trace) -> Self {
         let who = Who::new(&identity, Some(pair));
         let span = who.span();
         let tally = Tally::new(span.clone(), all.clone());
-        let identity = Identity { id: identity.id, token: identity.token, url: url.to_owned(), traceparent: None };
+        let TestIdentity { id, token, .. } = identity;
+        let Door { url, protocol, .. } = door;
+        let identity = Identity { id, token, url, traceparent: None, protocol };
         let trace = trace.runner(&who);
         Self { identity, who, span, trace, tally }
     }

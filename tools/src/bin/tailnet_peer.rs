@@ -12,6 +12,7 @@ use tailnet_tools::{
         identity::Identity,
     },
     program::{Signals, exit},
+    websocket::Protocol,
 };
 use uuid::Uuid;
 
@@ -63,12 +64,15 @@ struct PeerOptions {
     /// A proxy of the network: ws://host:port
     #[arg(long, env = "TAILNET_URL")]
     url: String,
+    /// What the peer speaks to the proxy
+    #[arg(long, env = "TAILNET_PROTOCOL", value_enum, default_value_t)]
+    protocol: Protocol,
 }
 
 impl PeerOptions {
     fn identity(self) -> Result<Identity> {
         let token = env::var(TOKEN).with_context(|| format!("{TOKEN} must hold the token of peer {}", self.id))?;
-        Ok(Identity { id: self.id, token, url: self.url, traceparent: None })
+        Ok(Identity { id: self.id, token, url: self.url, traceparent: None, protocol: self.protocol })
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::received::{Received, without_time};
-use crate::identity::TestIdentity;
+use crate::{identity::TestIdentity, protobuf, websocket::Protocol};
 
 /// The books of a light peer.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Account {
     pub wants_socket: bool,
     /// The proxy that holds its websocket.
     pub proxy: Option<String>,
+    /// What it speaks on this websocket.
+    pub protocol: Protocol,
     /// The node that it announced on this websocket, without its time.
     pub node: Option<Value>,
     /// The tunnels of which it knows whether they must be there.
@@ -98,6 +100,7 @@ impl Account {
             identity,
             wants_socket: false,
             proxy: None,
+            protocol: Protocol::V1,
             node: None,
             tunnels: HashMap::new(),
             received: Received::default(),
@@ -110,8 +113,9 @@ impl Account {
     }
 
     /// A websocket is open.
-    pub(super) fn connected(&mut self, proxy: &str) {
+    pub(super) fn connected(&mut self, proxy: &str, protocol: Protocol) {
         self.forget_requests();
+        self.protocol = protocol;
         self.proxy = Some(proxy.to_owned());
         self.node = None;
         self.serial += 1;
@@ -119,6 +123,11 @@ impl Account {
         self.doings.proxies.insert(proxy.to_owned());
         self.received.begin();
         self.received.did(&format!("connected to {proxy}"));
+    }
+
+    /// Whether two nodes are the same to this peer. One that speaks v2 neither says nor hears what protobuf cannot say.
+    pub(super) fn agrees(&self, one: &Value, other: &Value) -> bool {
+        one == other || (self.protocol == Protocol::V2 && protobuf::spoken(one) == protobuf::spoken(other))
     }
 
     /// It announced a node.

@@ -45,7 +45,7 @@ fn sessions(truth: &Truth, account: &Account, differences: &mut Vec<Difference>)
     }
     if let Some(node) = &account.node {
         match truth.binding(id) {
-            Some(Bound::Ok(bound)) if bound == node => {}
+            Some(Bound::Ok(bound)) if account.agrees(bound, node) => {}
             other => {
                 differ(None, format!("bound to version {}", node["id"]), format!("{} in the tables", bound(other)))
             }
@@ -67,7 +67,7 @@ fn views(truth: &Truth, account: &Account, differences: &mut Vec<Difference>) {
     };
     for partner in truth.partners(id) {
         let fine = match (truth.binding(partner), received.word(partner)) {
-            (Some(Bound::Ok(node)), Some(Word::Node(told))) => node == told,
+            (Some(Bound::Ok(node)), Some(Word::Node(told))) => account.agrees(node, told),
             (Some(Bound::Ok(_)), _) => false,
             // Who knows nothing of a peer is not told that it is lost.
             (Some(Bound::Lost), word) => !matches!(word, Some(Word::Node(_))),
@@ -102,6 +102,7 @@ mod tests {
         checking::account::Ended,
         identity::TestIdentity,
         message::{Kind, Update},
+        websocket::Protocol,
     };
 
     const ME: Uuid = Uuid::from_u128(1);
@@ -116,7 +117,7 @@ mod tests {
         let identity = TestIdentity { id: ME, role: Role::Hub, token: String::new(), name: "me".to_owned() };
         let mut account = Account::new(identity);
         account.wants_socket = true;
-        account.connected("p");
+        account.connected("p", Protocol::V1);
         account.announced(&node(1));
         account.asked(OTHER, true);
         tell(&mut account, Kind::Node, Some(node(2)));

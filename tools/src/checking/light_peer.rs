@@ -26,7 +26,7 @@ use super::{
 use crate::identity::TestIdentity;
 use crate::{
     message::Request,
-    websocket::{ConnectError, Coordinator, Credentials, Sender},
+    websocket::{ConnectError, Coordinator, Credentials, Protocol, Sender},
 };
 
 /// Longer than a proxy may wait for Postgres, so only a proxy that is stopped is given up on.
@@ -45,6 +45,8 @@ pub struct Door {
     pub name: String,
     /// `ws://host:port`.
     pub url: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// Is or was connected, and does what it is told.
@@ -113,7 +115,8 @@ impl LightPeer {
             let mut account = self.account();
             account.wants_socket = true;
             account.taking_over = account.proxy.is_some();
-            let credentials = Credentials::header(&account.identity.token).traced(self.traceparent.clone());
+            let credentials = Credentials::header(&account.identity.token);
+            let credentials = credentials.traced(self.traceparent.clone()).speaking(door.protocol);
             (account.taking_over, credentials)
         };
         let attempt = timeout(patience, Coordinator::connect(&door.url, &credentials)).await;
@@ -136,7 +139,7 @@ impl LightPeer {
         if account.proxy.is_some() {
             account.retired += 1;
         }
-        account.connected(&door.name);
+        account.connected(&door.name, door.protocol);
         let serial = account.serial;
         drop(account);
         let (sender, receiver) = coordinator.split();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{announcement, endpoint::Endpoint};
 use crate::{
     message::{Message, Request},
-    websocket::{Coordinator, Credentials},
+    websocket::{Coordinator, Credentials, Protocol},
 };
 
 /// A peer that was created in the network, and a proxy of the network.
@@ -23,6 +23,8 @@ pub struct Identity {
     pub url: String,
     /// Sent as `traceparent`: the span that the connection belongs to.
     pub traceparent: Option<String>,
+    /// What it speaks to the proxy.
+    pub protocol: Protocol,
 }
 
 /// The address of a peer inside the tunnels: every peer can work it out from the id.
@@ -37,9 +39,8 @@ impl Identity {
     /// # Errors
     /// When the proxy does not let it in.
     pub async fn connect(&self) -> Result<Coordinator> {
-        Coordinator::connect(&self.url, &Credentials::header(&self.token).traced(self.traceparent.clone()))
-            .await
-            .with_context(|| format!("cannot connect to {}", self.url))
+        let credentials = Credentials::header(&self.token).traced(self.traceparent.clone()).speaking(self.protocol);
+        Coordinator::connect(&self.url, &credentials).await.with_context(|| format!("cannot connect to {}", self.url))
     }
 
     /// A WireGuard endpoint, and the request that announces it.

@@ -34,7 +34,7 @@ pub const CALL: u64 = 1;
 /// The last frame of its packet.
 pub const DONE: u8 = 1;
 
-/// A frame that a reader may ignore.
+/// A reader that does not know the kind may ignore the frame.
 pub const CONTROL: u8 = 0x80;
 
 impl Kind {

@@ -136,11 +136,13 @@ impl Reader {
     /// The head of a frame is there.
     fn frame(&mut self, control: u8, call: u64, number: u64, length: u64) -> Result<State, Malformed> {
         let last = control & DONE != 0;
-        if control & CONTROL != 0 {
-            return Ok(State::Data { left: length, last, ignored: true });
-        }
-        let kind = control >> 1;
-        let kind = Kind::of(kind).ok_or(Malformed::Kind(kind))?;
+        let number_of_kind = (control & !CONTROL) >> 1;
+        let Some(kind) = Kind::of(number_of_kind) else {
+            if control & CONTROL != 0 {
+                return Ok(State::Data { left: length, last, ignored: true });
+            }
+            return Err(Malformed::Kind(number_of_kind));
+        };
         if call != CALL {
             return Err(Malformed::Call(call));
         }

@@ -1,5 +1,7 @@
 //! Requests of the querier: it checks tokens and dials, and asks for DERP maps and pages of views.
 
+use std::collections::BTreeMap;
+
 use tailnet_wire::{Role, SessionId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -33,6 +35,23 @@ pub enum Authentication {
     Denied(Denial),
     /// It is not known, or its peer has a role that this proxy does not know.
     Unknown,
+}
+
+/// What an agent is told of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentInfo {
+    /// Its name.
+    pub name: String,
+    /// The name of its owner.
+    pub owner: String,
+    /// The name of its workspace.
+    pub workspace: String,
+    /// The id of its workspace.
+    pub workspace_id: Uuid,
+    /// Where it starts; empty: its own choice.
+    pub directory: String,
+    /// Variables of its environment.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// Why a known token opens no session.
@@ -73,6 +92,8 @@ pub enum Question {
     Dial(u64),
     /// About the DERP map of a network.
     DerpMap(Uuid),
+    /// About what an agent is told of itself, by a number of its own.
+    AgentInfo(u64),
 }
 
 /// What is asked.
@@ -98,6 +119,13 @@ pub enum QuerierRequest {
     },
     /// What is the DERP map of this network?
     DerpMap,
+    /// What is this agent told of itself?
+    AgentInfo {
+        /// The agent.
+        agent: Uuid,
+        /// It is dropped when Postgres does not answer.
+        reply: oneshot::Sender<AgentInfo>,
+    },
     /// The next page of a view.
     Page {
         /// The page begins after this key.

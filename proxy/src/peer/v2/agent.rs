@@ -5,22 +5,28 @@ use prost_types::{Duration, Timestamp};
 use tailnet_v2::messages::{
     agent::{
         BatchCreateLogsResponse, Connection, GetAnnouncementBannersResponse,
-        GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest, Startup,
+        GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest,
         UpdateLifecycleRequest, UpdateStartupRequest, UpdateStatsRequest, UpdateStatsResponse, connection,
-        get_resources_monitoring_configuration_response::Config,
+        get_resources_monitoring_configuration_response::Config, lifecycle,
     },
     path, tailnet,
 };
 use tailnet_wire::{ConnectionEvent, ConnectionType};
 use uuid::Uuid;
 
-use crate::message::Report;
+use crate::{
+    batch::request::{AgentInfo, AgentState, agent_state},
+    message::Report,
+};
 
 /// How often an agent sends its statistics. The first call, which is empty, asks for it.
 const STATS_INTERVAL: Duration = Duration { seconds: 5 * 60, nanos: 0 };
 
 /// Zero would make an agent fail. What it then sends is thrown away.
 const MONITORING: Config = Config { num_datapoints: 20, collection_interval_seconds: 10 };
+
+/// The most characters of a version or a directory that are kept.
+const MAX_TEXT: usize = 4096;
 
 /// What an agent may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,21 +72,29 @@ impl Method {
     }
 }
 
-/// The answer to a call that is answered at once.
+/// The answer to a call that is answered at once, and what the agent told of itself.
 ///
 /// # Errors
 /// When the message cannot be read, or the network has no DERP map, without which an agent cannot run.
-pub fn answer(method: Method, message: &[u8], agent: Uuid, map: Option<tailnet::DerpMap>) -> Result<Vec<u8>, String> {
-    Ok(match method {
-        Method::GetManifest => manifest(agent, map)?.encode_to_vec(),
+pub fn answer(
+    method: Method,
+    message: &[u8],
+    agent: Uuid,
+    info: Option<&AgentInfo>,
+    map: Option<tailnet::DerpMap>,
+) -> Result<(Vec<u8>, Option<AgentState>), String> {
+    let answer = match method {
+        Method::GetManifest => manifest(agent, info, map)?.encode_to_vec(),
         Method::UpdateStartup => {
-            let Startup { version, expanded_directory, subsystems } =
-                decode::<UpdateStartupRequest>(message)?.startup.unwrap_or_default();
-            Startup { version, expanded_directory, subsystems }.encode_to_vec()
+            let told = decode::<UpdateStartupRequest>(message)?.startup.unwrap_or_default();
+            let (version, directory) = (text(&told.version)?, text(&told.expanded_directory)?);
+            let startup = Some(agent_state::Startup { version, directory });
+            return Ok((told.encode_to_vec(), Some(AgentState { startup, lifecycle: None })));
         }
         Method::UpdateLifecycle => {
-            let lifecycle: Lifecycle = decode::<UpdateLifecycleRequest>(message)?.lifecycle.unwrap_or_default();
-            lifecycle.encode_to_vec()
+            let told = decode::<UpdateLifecycleRequest>(message)?.lifecycle.unwrap_or_default();
+            let lifecycle = Some(agent_state::Lifecycle { state: state(told.state())?, since: since(&told)? });
+            return Ok((told.encode_to_vec(), Some(AgentState { startup: None, lifecycle })));
         }
         Method::GetAnnouncementBanners => GetAnnouncementBannersResponse {}.encode_to_vec(),
         Method::GetResourcesMonitoringConfiguration => {
@@ -92,18 +106,50 @@ pub fn answer(method: Method, message: &[u8], agent: Uuid, map: Option<tailnet::
         }
         Method::BatchCreateLogs => BatchCreateLogsResponse { log_limit_exceeded: true }.encode_to_vec(),
         Method::Ignored | Method::ReportConnection => Vec::new(),
+    };
+    Ok((answer, None))
+}
+
+/// A text that Postgres takes, no longer than it need be.
+fn text(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        return Err("a text has the character U+0000, expected none".to_owned());
+    }
+    Ok(text.chars().take(MAX_TEXT).collect())
+}
+
+fn state(state: lifecycle::State) -> Result<&'static str, String> {
+    use lifecycle::State;
+    Ok(match state {
+        State::Created => "created",
+        State::Starting => "starting",
+        State::StartTimeout => "start_timeout",
+        State::StartError => "start_error",
+        State::Ready => "ready",
+        State::ShuttingDown => "shutting_down",
+        State::ShutdownTimeout => "shutdown_timeout",
+        State::ShutdownError => "shutdown_error",
+        State::Off => "off",
+        State::Unspecified => return Err("a lifecycle without a state".to_owned()),
     })
 }
 
-/// Names that an agent shows to its users.
-fn manifest(agent: Uuid, map: Option<tailnet::DerpMap>) -> Result<Manifest, String> {
+fn since(told: &Lifecycle) -> Result<String, String> {
+    told.changed_at.as_ref().map(Timestamp::to_string).ok_or_else(|| "a lifecycle without a time".to_owned())
+}
+
+/// What an agent is and does.
+fn manifest(agent: Uuid, info: Option<&AgentInfo>, map: Option<tailnet::DerpMap>) -> Result<Manifest, String> {
     let map = map.ok_or("the network has no DERP map, an operator sets one with tailnet.set_derp_map")?;
+    let info = info.cloned().unwrap_or_default();
     Ok(Manifest {
         agent_id: agent.as_bytes().to_vec(),
-        agent_name: "agent".to_owned(),
-        owner_username: "owner".to_owned(),
-        workspace_id: agent.as_bytes().to_vec(),
-        workspace_name: "workspace".to_owned(),
+        agent_name: info.name,
+        owner_username: info.owner,
+        workspace_id: info.workspace_id.as_bytes().to_vec(),
+        workspace_name: info.workspace,
+        directory: info.directory,
+        environment_variables: info.environment,
         derp_map: Some(map),
         ..Manifest::default()
     })
@@ -216,10 +262,27 @@ mod tests {
 
     #[test]
     fn an_agent_cannot_run_without_a_derp_map() {
-        let problem = answer(Method::GetManifest, &[], AGENT, None).expect_err("no map");
+        let problem = answer(Method::GetManifest, &[], AGENT, None, None).expect_err("no map");
         assert!(problem.contains("tailnet.set_derp_map"), "{problem}");
-        let manifest = answer(Method::GetManifest, &[], AGENT, Some(tailnet::DerpMap::default())).expect("a manifest");
+        let info = AgentInfo { name: "a".to_owned(), ..AgentInfo::default() };
+        let map = Some(tailnet::DerpMap::default());
+        let (manifest, _) = answer(Method::GetManifest, &[], AGENT, Some(&info), map).expect("a manifest");
         let manifest = Manifest::decode(manifest.as_slice()).expect("a manifest");
-        assert_eq!(manifest.agent_id, AGENT.as_bytes());
+        assert_eq!((manifest.agent_id.as_slice(), manifest.agent_name.as_str()), (&AGENT.as_bytes()[..], "a"));
+    }
+
+    #[test]
+    fn what_an_agent_tells_of_itself_is_checked() {
+        let tell = |state, seconds: Option<i64>| {
+            let changed_at = seconds.map(|seconds| Timestamp { seconds, nanos: 0 });
+            let request = UpdateLifecycleRequest { lifecycle: Some(Lifecycle { state, changed_at }) };
+            answer(Method::UpdateLifecycle, &request.encode_to_vec(), AGENT, None, None)
+        };
+        let (_, state) = tell(lifecycle::State::Ready.into(), Some(0)).expect("a state");
+        let expected = agent_state::Lifecycle { state: "ready", since: "1970-01-01T00:00:00Z".to_owned() };
+        assert_eq!(state.and_then(|state| state.lifecycle), Some(expected));
+        assert!(tell(0, Some(0)).is_err() && tell(77, Some(0)).is_err() && tell(5, None).is_err());
+        assert!(text("a\0").is_err());
+        assert_eq!(text(&"é".repeat(5000)).map(|text| text.chars().count()), Ok(MAX_TEXT));
     }
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    batch::request::AgentInfo,
     message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused},
     peer::{
         codec::{Codec, HearError, Heard, WriteError},
@@ -54,7 +55,7 @@ const MAX_UNANSWERED: u32 = 2;
 const CLIENT_PINGS: u32 = 2;
 
 /// Who is on the other side.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// Its id.
     pub id: Uuid,
@@ -62,6 +63,8 @@ pub struct Peer {
     pub role: Role,
     /// The agent of the path on which it came: it opens tunnels to no other.
     pub only: Option<Uuid>,
+    /// What it is told of itself; None: it is no agent.
+    pub info: Option<Arc<AgentInfo>>,
 }
 
 /// One connection.
@@ -268,7 +271,16 @@ impl ProtobufCodec {
                 }
                 Err(problem) => Err(problem),
             },
-            Method::Agent(method) => agent::answer(method, &message.data, self.peer.id, self.map()),
+            Method::Agent(method) => {
+                let map = self.map();
+                let answer = agent::answer(method, &message.data, self.peer.id, self.peer.info.as_deref(), map);
+                answer.map(|(answer, state)| {
+                    if let Some(state) = state {
+                        self.switchboard.describe(self.peer.id, state);
+                    }
+                    answer
+                })
+            }
             Method::PostTelemetry => unary::telemetry(&self.switchboard, &message.data),
             Method::RefreshResumeToken => match &self.resume {
                 Some(resume) => Ok(unary::resume_token(resume)),

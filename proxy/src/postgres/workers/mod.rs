@@ -5,9 +5,11 @@
 //! - [`handshaker`]: carries ready-for-handshake
 //! - [`querier`]: checks tokens, asks for pages of views
 //! - [`liveness`]: writes when agents were connected
+//! - [`describer`]: writes what agents tell of themselves
 //! - [`reporter`]: writes what agents report of their connections
 
 pub mod binder;
+pub mod describer;
 pub mod handshaker;
 pub mod liveness;
 pub mod querier;
@@ -15,6 +17,7 @@ pub mod reporter;
 pub mod tunneler;
 
 pub use binder::Binder;
+pub use describer::Describer;
 pub use handshaker::Handshaker;
 pub use liveness::Liveness;
 pub use querier::Querier;

@@ -1,5 +1,7 @@
 //! Checks tokens and dials, and asks for DERP maps and for the pages of large views.
 
+use std::collections::HashMap;
+
 use tailnet_wire::SessionId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -8,7 +10,7 @@ use crate::{
     batch::{
         batcher::Batcher,
         bisect::Bisect,
-        request::{Authentication, QuerierRequest, Question, TokenHash},
+        request::{AgentInfo, Authentication, QuerierRequest, Question, TokenHash},
     },
     message::Refused,
     postgres::{
@@ -30,7 +32,7 @@ impl Worker for Querier {
         match question {
             Question::Page(id) => Some((*id, "view")),
             // It belongs to no connection yet: the upgrade has a span of its own.
-            Question::Token(_) | Question::Dial(_) | Question::DerpMap(_) => None,
+            Question::Token(_) | Question::Dial(_) | Question::DerpMap(_) | Question::AgentInfo(_) => None,
         }
     }
 
@@ -45,12 +47,14 @@ impl Worker for Querier {
         registration: Uuid,
         batch: Vec<(Question, QuerierRequest)>,
     ) -> Outcome<Question, QuerierRequest> {
-        let (mut tokens, mut dials, mut maps, mut pages) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut tokens, mut dials, mut agents) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut maps, mut pages) = (Vec::new(), Vec::new());
         for (question, request) in batch {
             match (question, request) {
                 (_, QuerierRequest::Token { hash, resume, reply }) => tokens.push((hash, resume, reply)),
                 (Question::Page(id), QuerierRequest::Page { after }) => pages.push((id, after)),
                 (_, QuerierRequest::Dial { hash, agent, reply }) => dials.push((hash, agent, reply)),
+                (_, QuerierRequest::AgentInfo { agent, reply }) => agents.push((agent, reply)),
                 (Question::DerpMap(network), QuerierRequest::DerpMap) => maps.push(network),
                 // Never made: a page is asked for by session, and a map by network.
                 (_, QuerierRequest::Page { .. } | QuerierRequest::DerpMap) => {}
@@ -59,6 +63,7 @@ impl Worker for Querier {
         let mut errors = Vec::new();
         errors.extend(authenticate(switchboard, store, tokens).await.err());
         errors.extend(judge(store, dials).await.err());
+        errors.extend(describe(store, agents).await.err());
         let asked = ask_for_maps(switchboard, store, &maps).await.err();
         let unasked = if asked.is_some() { maps } else { Vec::new() };
         errors.extend(asked);
@@ -109,6 +114,22 @@ async fn judge(store: &mut Store, dials: Vec<(TokenHash, Uuid, oneshot::Sender<b
     for ((.., reply), allowed) in dials.into_iter().zip(allowed) {
         // The receiver may be gone.
         let _ = reply.send(allowed);
+    }
+    Ok(())
+}
+
+/// What no operator has set has defaults. An agent that was deleted meanwhile is not answered.
+async fn describe(store: &mut Store, agents: Vec<(Uuid, oneshot::Sender<AgentInfo>)>) -> Result<(), StoreError> {
+    if agents.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = agents.iter().map(|(agent, _)| *agent).collect();
+    let found: HashMap<Uuid, AgentInfo> = store.agent_info(&ids).await?.into_iter().collect();
+    for (agent, reply) in agents {
+        if let Some(info) = found.get(&agent) {
+            // The receiver may be gone.
+            let _ = reply.send(info.clone());
+        }
     }
     Ok(())
 }

@@ -9,11 +9,12 @@ use std::{
 };
 
 use tailnet_wire::SessionId;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Switchboard;
 use crate::{
-    batch::request::{ReportRequest, Room, Sighting},
+    batch::request::{AgentInfo, AgentState, QuerierRequest, Question, ReportRequest, Room, Sighting},
     message::Report,
 };
 
@@ -21,6 +22,19 @@ impl Switchboard {
     /// An agent connected, was heard, or disconnected.
     pub fn sighted(&self, agent: Uuid, sighting: Sighting) {
         self.liveness.push(agent, sighting);
+    }
+
+    /// An agent told something of itself.
+    pub fn describe(&self, agent: Uuid, state: AgentState) {
+        self.describer.push(agent, state);
+    }
+
+    /// Asks what an agent is told of itself. The answer is dropped when Postgres gives none.
+    pub fn agent_info(&self, agent: Uuid) -> oneshot::Receiver<AgentInfo> {
+        let (reply, answer) = oneshot::channel();
+        let question = Question::AgentInfo(self.number_question());
+        self.querier.push(question, QuerierRequest::AgentInfo { agent, reply });
+        answer
     }
 
     /// An agent reports connections to it.

@@ -31,7 +31,8 @@ use crate::{
     batch::{
         batcher::{Batcher, Request},
         request::{
-            BinderRequest, HandshakerRequest, QuerierRequest, Question, ReportRequest, Sighting, TunnelerRequest,
+            AgentState, BinderRequest, HandshakerRequest, QuerierRequest, Question, ReportRequest, Sighting,
+            TunnelerRequest,
         },
         restoring::Restoration,
     },
@@ -56,6 +57,8 @@ pub struct Switchboard {
     pub querier: Batcher<Question, QuerierRequest>,
     /// What waits for the liveness worker, by agent.
     pub liveness: Batcher<Uuid, Sighting>,
+    /// What waits for the describer, by agent.
+    pub describer: Batcher<Uuid, AgentState>,
     /// What waits for the reporter, by the order of arrival.
     pub reporter: Batcher<u64, ReportRequest>,
     /// Room for reports that wait.
@@ -104,6 +107,7 @@ impl Switchboard {
             handshaker: batcher(&metrics),
             querier: batcher(&metrics),
             liveness: batcher(&metrics),
+            describer: batcher(&metrics),
             reporter: batcher(&metrics),
             room: Arc::new(Semaphore::new(room)),
             readiness: Readiness::new(metrics.ready.clone()),
@@ -121,6 +125,7 @@ impl Switchboard {
     pub fn drain(&self) {
         self.readiness.drain();
         self.liveness.drain();
+        self.describer.drain();
         self.reporter.drain();
     }
 
@@ -135,6 +140,7 @@ impl Switchboard {
     /// Waits until all sightings and reports are written.
     pub async fn records_written(&self) {
         self.liveness.idle().await;
+        self.describer.idle().await;
         self.reporter.idle().await;
     }
 
