@@ -17,7 +17,7 @@ on_one_proxy_and_on_two! {
     b11_any_other_end_is_a_loss,
 }
 
-async fn b02_a_node_without_partners_is_stored_and_nobody_is_told(stack: &Stack) -> Result<()> {
+pub async fn b02_a_node_without_partners_is_stored_and_nobody_is_told(stack: &Stack) -> Result<()> {
     let bystander = stack.connect_left(Role::Client).await?;
     let mut agent = stack.connect_right(Role::Agent).await?;
     stack.bind(&mut agent, 1).await?;
@@ -32,7 +32,7 @@ async fn b02_a_node_without_partners_is_stored_and_nobody_is_told(stack: &Stack)
     stack.assert_nothing_else(&[&bystander]).await
 }
 
-async fn b03_returning_peer_sees_its_partner_at_once(stack: &Stack) -> Result<()> {
+pub async fn b03_returning_peer_sees_its_partner_at_once(stack: &Stack) -> Result<()> {
     let Pair { client, agent } = stack.pair().await?;
     let identity = agent.identity().clone();
     agent.cut().await?;
@@ -43,7 +43,7 @@ async fn b03_returning_peer_sees_its_partner_at_once(stack: &Stack) -> Result<()
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b04_rapid_updates_end_on_the_last(stack: &Stack) -> Result<()> {
+pub async fn b04_rapid_updates_end_on_the_last(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     for version in 2..=24 {
         agent.announce(version).await?;
@@ -53,7 +53,7 @@ async fn b04_rapid_updates_end_on_the_last(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b09_nobody_is_told_of_a_new_time_alone(stack: &Stack) -> Result<()> {
+pub async fn b09_nobody_is_told_of_a_new_time_alone(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     let before = Statements::count(stack).await?;
     let mut node = agent.identity().node(1);
@@ -63,7 +63,7 @@ async fn b09_nobody_is_told_of_a_new_time_alone(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b09_nobody_is_told_of_a_second_loss(stack: &Stack) -> Result<()> {
+pub async fn b09_nobody_is_told_of_a_second_loss(stack: &Stack) -> Result<()> {
     let Pair { client, agent } = stack.pair().await?;
     let identity = agent.identity().clone();
     agent.cut().await?;
@@ -72,7 +72,7 @@ async fn b09_nobody_is_told_of_a_second_loss(stack: &Stack) -> Result<()> {
     come_and_go_unnoticed(stack, &identity, &client).await
 }
 
-async fn b09_nobody_is_told_of_a_lost_peer_without_a_node(stack: &Stack) -> Result<()> {
+pub async fn b09_nobody_is_told_of_a_lost_peer_without_a_node(stack: &Stack) -> Result<()> {
     let (client, agent) = stack.create_pair().await?;
     let mut client = stack.left().connect(&client).await?;
     client.announce_with(1, Request::add_tunnel(agent.id)).await?;
@@ -90,7 +90,7 @@ async fn come_and_go_unnoticed(stack: &Stack, agent: &TestIdentity, partner: &Te
     stack.assert_nothing_else(&[partner]).await
 }
 
-async fn b10_graceful_disconnect(stack: &Stack) -> Result<()> {
+pub async fn b10_graceful_disconnect(stack: &Stack) -> Result<()> {
     let leaver = stack.create(Role::Hub).await?;
     let mut agent = stack.connect_right(Role::Agent).await?;
     let mut watcher = stack.connect_right(Role::Hub).await?;
@@ -114,7 +114,7 @@ async fn b10_graceful_disconnect(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&connected, &agent, &watcher]).await
 }
 
-async fn b11_any_other_end_is_a_loss(stack: &Stack) -> Result<()> {
+pub async fn b11_any_other_end_is_a_loss(stack: &Stack) -> Result<()> {
     for cut in [false, true] {
         let Pair { client, agent } = stack.pair().await?;
         let identity = agent.identity().clone();

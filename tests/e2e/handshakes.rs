@@ -11,7 +11,7 @@ on_one_proxy_and_on_two! {
     b31_ready_for_a_handshake_with_a_stranger,
 }
 
-async fn b30_ready_for_handshake(stack: &Stack) -> Result<()> {
+pub async fn b30_ready_for_handshake(stack: &Stack) -> Result<()> {
     let Pair { client, mut agent } = stack.pair().await?;
     // It may be said again.
     for _ in 0..2 {

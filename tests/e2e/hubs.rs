@@ -83,11 +83,8 @@ async fn create_agents(stack: &Stack) -> Result<Vec<TestIdentity>> {
                FROM generate_series(1, $2::bigint) i,
                     LATERAL tailnet.create_peer($1, 'agent', name => 'agent ' || i) p";
     let rows = stack.operator.sql.query(sql, &[&NETWORK, &AGENTS]).await?;
-    let agent = |row: &tokio_postgres::Row| TestIdentity {
-        id: row.get(0),
-        role: Role::Agent,
-        token: row.get(1),
-        name: "an agent of the hub".to_owned(),
+    let agent = |row: &tokio_postgres::Row| {
+        TestIdentity::new(row.get(0), Role::Agent, row.get(1), "an agent of the hub".to_owned())
     };
     Ok(rows.iter().map(agent).collect())
 }

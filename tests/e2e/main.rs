@@ -51,3 +51,4 @@ mod slow_readers;
 mod tokens;
 mod traces;
 mod tunnels;
+mod v2;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use tailnet_harness::{Proxy, Stack, deadline::DEADLINE, process, process_tree, run};
-use tailnet_tools::identity::TestIdentity;
+use tailnet_tools::{identity::TestIdentity, websocket::Protocol};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
@@ -16,7 +16,7 @@ on_one_proxy_and_on_two! {
 
 const BYTES: u64 = 1 << 20;
 
-async fn real_peers_echo_through_wireguard(stack: &Stack) -> Result<()> {
+pub async fn real_peers_echo_through_wireguard(stack: &Stack) -> Result<()> {
     let (client, agent) = stack.create_pair().await?;
     let second = stack.create(tailnet_wire::Role::Client).await?;
     stack.operator.grant_tunnel(second.id, agent.id).await?;
@@ -115,6 +115,7 @@ fn tailnet_peer(proxy: &Proxy, identity: &TestIdentity) -> Result<Command> {
     command
         .env("TAILNET_TOKEN", &identity.token)
         .env("TAILNET_PEER_ID", identity.id.to_string())
-        .env("TAILNET_URL", proxy.url());
+        .env("TAILNET_URL", proxy.url())
+        .env("TAILNET_PROTOCOL", if identity.protocol == Protocol::V2 { "v2" } else { "v1" });
     Ok(command)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tailnet_harness::{
     Stack,
-    operator::Operator,
+    operator::{Operator, Peers},
     private_cluster::Shutdown,
     relay::Traffic,
     stack::{Pair, Setup},
@@ -59,15 +59,15 @@ async fn outlives(stack: &Stack, shutdown: Shutdown) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent, &left_behind]).await
 }
 
-async fn b54_fast_restart(stack: &Stack) -> Result<()> {
+pub async fn b54_fast_restart(stack: &Stack) -> Result<()> {
     outlives(stack, Shutdown::Fast).await
 }
 
-async fn b54_immediate_restart(stack: &Stack) -> Result<()> {
+pub async fn b54_immediate_restart(stack: &Stack) -> Result<()> {
     outlives(stack, Shutdown::Immediate).await
 }
 
-async fn b54_kill(stack: &Stack) -> Result<()> {
+pub async fn b54_kill(stack: &Stack) -> Result<()> {
     outlives(stack, Shutdown::Kill).await
 }
 
@@ -89,7 +89,8 @@ async fn b54_failover(stack: &Stack) -> Result<()> {
     stack.standby().promote().await?;
 
     let mut config = stack.standby().superuser()?;
-    let operator = Operator { sql: cluster::connect(config.dbname(stack.database().name())).await? };
+    let operator =
+        Operator { sql: cluster::connect(config.dbname(stack.database().name())).await?, peers: Peers::default() };
     let kept = "SELECT count(*) FROM tailnet.connection_logs WHERE id = ANY ($1)";
     let kept: i64 = operator.value(kept, &[&acknowledged]).await?;
     assert_eq!(kept as usize, acknowledged.len(), "what was acknowledged is on the standby");

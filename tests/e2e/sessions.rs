@@ -25,7 +25,7 @@ tests_on! {
         b22_revocation_is_reaped_by_another_proxy;
 }
 
-async fn b20_newer_session_supersedes_the_older(stack: &Stack) -> Result<()> {
+pub async fn b20_newer_session_supersedes_the_older(stack: &Stack) -> Result<()> {
     let Pair { client, agent: mut old } = stack.pair().await?;
     let identity = old.identity().clone();
     // On the same proxy, then on the other one, then back.

@@ -13,7 +13,7 @@ on_one_proxy_and_on_two! {
     b08_peer_closes_a_tunnel_and_ends_at_once,
 }
 
-async fn b01_tunnel_to_an_absent_agent(stack: &Stack) -> Result<()> {
+pub async fn b01_tunnel_to_an_absent_agent(stack: &Stack) -> Result<()> {
     let (client, agent) = stack.create_pair().await?;
     let mut client = stack.left().connect(&client).await?;
     client.announce_with(1, Request::add_tunnel(agent.id)).await?;
@@ -26,7 +26,7 @@ async fn b01_tunnel_to_an_absent_agent(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b05_node_bound_before_its_tunnel_opens(stack: &Stack) -> Result<()> {
+pub async fn b05_node_bound_before_its_tunnel_opens(stack: &Stack) -> Result<()> {
     let (client, agent) = stack.create_pair().await?;
     let (mut client, mut agent) = (stack.left().connect(&client).await?, stack.right().connect(&agent).await?);
     for peer in [&mut client, &mut agent] {
@@ -37,7 +37,7 @@ async fn b05_node_bound_before_its_tunnel_opens(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b06_tunnels_opened_from_both_ends(stack: &Stack) -> Result<()> {
+pub async fn b06_tunnels_opened_from_both_ends(stack: &Stack) -> Result<()> {
     let (mut one, mut two) = (stack.connect_left(Role::Hub).await?, stack.connect_right(Role::Hub).await?);
     one.announce(1).await?;
     two.announce(1).await?;
@@ -61,7 +61,7 @@ async fn b06_tunnels_opened_from_both_ends(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&one, &two]).await
 }
 
-async fn b07_closed_tunnel(stack: &Stack) -> Result<()> {
+pub async fn b07_closed_tunnel(stack: &Stack) -> Result<()> {
     let Pair { mut client, mut agent } = stack.pair().await?;
     client.close_tunnel(agent.id()).await?;
     client.expect_disconnected(agent.id()).await;
@@ -78,7 +78,7 @@ async fn b07_closed_tunnel(stack: &Stack) -> Result<()> {
     stack.assert_nothing_else(&[&client, &agent]).await
 }
 
-async fn b08_peer_closes_a_tunnel_and_ends_at_once(stack: &Stack) -> Result<()> {
+pub async fn b08_peer_closes_a_tunnel_and_ends_at_once(stack: &Stack) -> Result<()> {
     for cut in [false, true] {
         let Pair { mut client, agent } = stack.pair().await?;
         let identity = client.identity().clone();

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use tailnet_harness::{operator::Operator, private_cluster::PrivateCluster};
+use tailnet_harness::{
+    operator::{Operator, Peers},
+    private_cluster::PrivateCluster,
+};
 use tailnet_tools::cluster;
 use tokio_postgres::Config;
 
@@ -60,7 +63,7 @@ impl Postgres {
         }
         self.clusters[place] = Some(self.primary().start_standby(&self.prefix).await?);
         // Not earlier: a primary would wait for a standby that is not there. A standby does not inherit the setting.
-        let operator = Operator { sql: cluster::connect(&self.superuser()?).await? };
+        let operator = Operator { sql: cluster::connect(&self.superuser()?).await?, peers: Peers::default() };
         operator.set(&["synchronous_standby_names = '*'"]).await?;
         Ok(true)
     }

@@ -25,8 +25,8 @@ use crate::{
 /// At most so many complaints are printed.
 const MAX_PRINTED: usize = 15;
 
-/// What B31 tells a peer that was too late with its handshake.
-const LATE_HANDSHAKE: &str = "there is no tunnel with it";
+/// What B31 tells a peer that was too late with its handshake, in each protocol.
+const LATE_HANDSHAKE: [&str; 2] = ["there is no tunnel with it", "you do not share a tunnel with"];
 
 /// Checks everything that happened to the fleet since it last settled.
 pub fn judge(fleet: &Fleet, effects: &Effects) -> Result<()> {
@@ -48,7 +48,8 @@ fn judge_peer(fleet: &Fleet, peer: &Arc<Watched>, effects: &Effects, complaints:
         let doings = &account.doings;
         let closings = doings.closings.iter().filter(|closing| !is_explained(closing, doings, effects));
         let closings = closings.map(|closing| format!("{closing:?}"));
-        let errors = doings.errors.iter().filter(|error| !error.contains(LATE_HANDSHAKE)).cloned();
+        let errors =
+            doings.errors.iter().filter(|error| !LATE_HANDSHAKE.iter().any(|words| error.contains(words))).cloned();
         (account.received.partings.clone(), closings.chain(errors).collect::<Vec<_>>())
     };
     let id = peer.id();
@@ -111,8 +112,7 @@ mod tests {
 
     fn partner(change: impl FnOnce(&mut Doings)) -> Account {
         let id = Uuid::from_u128(2);
-        let mut account =
-            Account::new(TestIdentity { id, role: Role::Hub, token: String::new(), name: "partner".to_owned() });
+        let mut account = Account::new(TestIdentity::new(id, Role::Hub, String::new(), "partner".to_owned()));
         account.doings = Doings { proxies: ["p".to_owned()].into(), ..Doings::default() };
         change(&mut account.doings);
         account

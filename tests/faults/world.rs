@@ -4,7 +4,11 @@ use std::{net::SocketAddr, sync::PoisonError};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use tailnet_harness::{Proxy, Relay, database::Database, operator::Operator};
+use tailnet_harness::{
+    Proxy, Relay,
+    database::Database,
+    operator::{Operator, Peers},
+};
 use tailnet_tools::{checking::light_peer::Door, cluster, websocket::Protocol};
 use tokio::sync::{Mutex, watch};
 use tokio_postgres::Config;
@@ -55,7 +59,7 @@ impl World {
     }
 
     pub async fn operator(&self) -> Result<Operator> {
-        Ok(Operator { sql: cluster::connect(&self.superuser()).await? })
+        Ok(Operator { sql: cluster::connect(&self.superuser()).await?, peers: Peers::default() })
     }
 
     /// Tells the peers where to find the proxy of a slot, or that it is not there.

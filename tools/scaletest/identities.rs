@@ -109,11 +109,8 @@ impl Identities {
                 some.iter().map(|(role, name)| (role.as_str(), name.as_str())).unzip();
             let rows =
                 made.query(&create, &[&self.network.as_str(), &roles, &names]).await.context("cannot make peers")?;
-            let identity = |((role, name), row): (&(Role, String), &Row)| TestIdentity {
-                id: row.get(0),
-                role: *role,
-                token: row.get(1),
-                name: name.clone(),
+            let identity = |((role, name), row): (&(Role, String), &Row)| {
+                TestIdentity::new(row.get(0), *role, row.get(1), name.clone())
             };
             identities.extend(some.iter().zip(&rows).map(identity));
         }

@@ -28,6 +28,22 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// What a peer is told of it.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Goodbye => "disconnected",
+            Self::Malformed(_) | Self::Refused => "refused",
+            Self::Shutdown => "proxy shuts down",
+            Self::Shed => "Postgres is away, try another proxy",
+            Self::Superseded => "superseded",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Full => "the key has as many peers as it may",
+            Self::Unproved => "the number of the session is not proved, connect again",
+            Self::Unknown => "ended by the database",
+        }
+    }
+
     /// Whether the peer, the proxy or an operator wanted it. All others are errors.
     pub fn is_wanted(&self) -> bool {
         matches!(self, Self::Goodbye | Self::Shutdown | Self::Superseded | Self::Revoked | Self::Expired)

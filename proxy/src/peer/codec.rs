@@ -39,11 +39,11 @@ pub trait Codec: Send + Sized + 'static {
     /// When the connection ended, or the peer takes nothing.
     fn offer_resume(&mut self, token: &str, patience: Duration) -> impl Future<Output = Result<(), WriteError>> + Send;
 
-    /// Asks the peer whether it lives. A peer that lives is heard.
+    /// Asks the peer whether it lives, unless it need not be asked yet. A peer that lives is heard. Whether it was asked.
     ///
     /// # Errors
     /// When the connection ended, or the peer takes nothing.
-    fn ping(&mut self, patience: Duration) -> impl Future<Output = Result<(), WriteError>> + Send;
+    fn ping(&mut self, patience: Duration) -> impl Future<Output = Result<bool, WriteError>> + Send;
 
     /// Tells the peer why the session ends, and closes the connection in such a way that the peer sees it. A peer that takes
     /// nothing for `patience` is cut off.

@@ -194,9 +194,9 @@ impl<C: Codec> Session<C> {
                     if self.unanswered >= MAX_UNANSWERED {
                         return Err(End::Silent);
                     }
+                    let asked = Box::pin(self.codec.ping(self.options.patience())).await?;
                     // The silence of a peer means nothing while it is not read.
-                    self.unanswered = if hears { self.unanswered + 1 } else { 0 };
-                    Box::pin(self.codec.ping(self.options.patience())).await?;
+                    self.unanswered = if hears { self.unanswered + u32::from(asked) } else { 0 };
                 }
             }
         }

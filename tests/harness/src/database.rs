@@ -7,7 +7,7 @@ use tailnet_tools::cluster;
 use tokio_postgres::{Client, Config};
 use uuid::Uuid;
 
-use crate::operator::Operator;
+use crate::operator::{Operator, Peers};
 
 /// Serialises `CREATE EXTENSION`, which makes roles of the whole cluster.
 const INSTALL_LOCK: i64 = 0x7461_696c;
@@ -75,7 +75,7 @@ impl Database {
     }
 
     pub async fn operator(&self) -> Result<Operator> {
-        Ok(Operator { sql: self.connect().await? })
+        Ok(Operator { sql: self.connect().await?, peers: Peers::default() })
     }
 
     pub fn as_proxy(&self, login: &Login) -> Config {

@@ -10,6 +10,13 @@ use tokio::{
 
 /// Status and body of `GET path`, with these headers. HTTP/1.0, so that the body ends with the connection.
 pub async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
+    let (head, body) = answer(address, path, headers).await?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
+    Ok((status, body))
+}
+
+/// The same, with the whole head.
+pub async fn answer(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<(String, String)> {
     let answer = async {
         let mut request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n");
         for (name, value) in headers {
@@ -24,6 +31,5 @@ pub async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> R
     };
     let answer = answer.await.with_context(|| format!("GET http://{address}{path} failed"))?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no end of its headers")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
-    Ok((status, body.to_owned()))
+    Ok((head.to_owned(), body.to_owned()))
 }

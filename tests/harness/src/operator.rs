@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tailnet_tools::identity::TestIdentity;
+use tailnet_tools::{identity::TestIdentity, websocket::Protocol};
 use tailnet_wire::Role;
 use tokio_postgres::{
     Client,
@@ -36,6 +36,20 @@ pub struct TestKey {
 pub struct Operator {
     /// For statements that only one test needs.
     pub sql: Client,
+    /// What the peers that it makes speak.
+    pub peers: Peers,
+}
+
+/// What the peers of a test speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Peers {
+    /// All `tailnet.v1.json`.
+    #[default]
+    V1,
+    /// All tailnet v2.
+    V2,
+    /// Agents tailnet v2, and the others `tailnet.v1.json`.
+    Mixed,
 }
 
 impl Operator {
@@ -63,7 +77,14 @@ impl Operator {
     pub async fn create_peer(&self, network: &str, role: Role) -> Result<TestIdentity> {
         let sql = "SELECT peer_id, token FROM tailnet.create_peer($1, $2, name => $2)";
         let row = self.sql.query_one(sql, &[&network, &role.as_str()]).await.context("cannot create a peer")?;
-        Ok(TestIdentity { id: row.get(0), role, token: row.get(1), name: format!("{role} of {network}") })
+        let identity = TestIdentity::new(row.get(0), role, row.get(1), format!("{role} of {network}"));
+        Ok(match (self.peers, role) {
+            (Peers::V1, _) => identity,
+            (Peers::Mixed, Role::Client | Role::Hub) => TestIdentity { plain: true, ..identity },
+            (Peers::Mixed, Role::Agent) | (Peers::V2, _) => {
+                TestIdentity { protocol: Protocol::V2, plain: true, ..identity }
+            }
+        })
     }
 
     /// Makes a shared key in a network; `more` is more named arguments, such as `, max_peers => 2`.

@@ -110,6 +110,11 @@ impl Proxy {
         &self.role
     }
 
+    /// Where it listens for peers.
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
     pub fn url(&self) -> String {
         format!("ws://{}", self.public)
     }
@@ -140,7 +145,7 @@ impl Proxy {
     /// Connects a peer with its token and this `traceparent`.
     pub async fn connect_traced(&self, identity: &TestIdentity, traceparent: Option<String>) -> Result<TestPeer> {
         let coordinator = self
-            .try_connect(&Credentials::header(&identity.token).traced(traceparent))
+            .try_connect(&Credentials::header(&identity.token).traced(traceparent).speaking(identity.protocol))
             .await
             .with_context(|| format!("{} cannot connect to {}", identity.name, self.name))?;
         Ok(TestPeer::new(identity.clone(), coordinator))
@@ -154,7 +159,7 @@ impl Proxy {
         match coordinator.next().await {
             Message::Resume { id, token } => {
                 let name = format!("{} of a key", key.role);
-                let identity = TestIdentity { id, role: key.role, token: key.token.clone(), name };
+                let identity = TestIdentity::new(id, key.role, key.token.clone(), name);
                 Ok((TestPeer::new(identity, coordinator), token))
             }
             other => bail!("expected a resume token first, got {other:?}"),

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::{
     database::Database,
     marker::Marker,
-    operator::Operator,
+    operator::{Operator, Peers},
     private_cluster::PrivateCluster,
     proxy::{Proxy, ProxyOption},
     relay::Relay,
@@ -44,6 +44,8 @@ pub struct Setup<'a> {
     pub relayed: bool,
     /// On a Postgres of its own with a streaming standby, which the proxies know of.
     pub standby: bool,
+    /// What its peers speak.
+    pub peers: Peers,
 }
 
 impl<'a> Setup<'a> {
@@ -69,11 +71,11 @@ pub struct Pair {
 
 impl Stack {
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        let Setup { proxies, options, private_cluster, relayed, standby } = setup;
+        let Setup { proxies, options, private_cluster, relayed, standby, peers } = setup;
         let cluster = if private_cluster || standby { Some(PrivateCluster::start("e2e").await?) } else { None };
         let superuser = cluster.as_ref().map_or_else(cluster::superuser, PrivateCluster::superuser)?;
         let database = Database::create_in(superuser, proxies).await?;
-        let operator = database.operator().await?;
+        let operator = Operator { peers, ..database.operator().await? };
         operator.create_network(NETWORK).await.context("cannot create a network")?;
         // Pretend that Postgres has run for a long time. Otherwise a new proxy waits for peers to come back.
         let ran = "INSERT INTO tailnet_private.restoration (ended_at) VALUES (now() - '1 hour'::interval)";

@@ -114,7 +114,7 @@ mod tests {
 
     /// A peer on proxy `p` with node 1 and a tunnel to another, which has node 2: all of that told and in the tables.
     fn agreeing() -> (Truth, Account) {
-        let identity = TestIdentity { id: ME, role: Role::Hub, token: String::new(), name: "me".to_owned() };
+        let identity = TestIdentity::new(ME, Role::Hub, String::new(), "me".to_owned());
         let mut account = Account::new(identity);
         account.wants_socket = true;
         account.connected("p", Protocol::V1);

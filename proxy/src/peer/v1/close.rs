@@ -20,18 +20,9 @@ pub fn code(ending: &Ending) -> u16 {
 /// The text of the close frame.
 pub fn reason(ending: &Ending) -> &'static str {
     match ending {
-        Ending::Goodbye => "disconnected",
         Ending::Malformed(Malformed { kind: MalformedKind::Framing, .. }) => "binary frame",
         Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => "not JSON",
-        Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused => "refused",
         Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => "message too large",
-        Ending::Shutdown => "proxy shuts down",
-        Ending::Shed => "Postgres is away, try another proxy",
-        Ending::Unknown => "ended by the database",
-        Ending::Expired => "expired",
-        Ending::Full => "the key has as many peers as it may",
-        Ending::Unproved => "the number of the session is not proved, connect again",
-        Ending::Superseded => "superseded",
-        Ending::Revoked => "revoked",
+        ending => ending.words(),
     }
 }

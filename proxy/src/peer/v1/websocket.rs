@@ -79,8 +79,8 @@ impl Codec for JsonCodec {
         self.write(Message::text(to_peer::resume(self.peer, token)), patience).await
     }
 
-    async fn ping(&mut self, patience: Duration) -> Result<(), WriteError> {
-        self.write(Message::Ping(Default::default()), patience).await
+    async fn ping(&mut self, patience: Duration) -> Result<bool, WriteError> {
+        self.write(Message::Ping(Default::default()), patience).await.map(|()| true)
     }
 
     async fn end(mut self, ending: Ending, patience: Duration) {

@@ -50,9 +50,9 @@ const MAX_OUTPUT: usize = 512 * 1024;
 /// A peer that leaves so many pings unanswered, or takes nothing for so many intervals of pings, is gone.
 const MAX_UNANSWERED: u32 = 2;
 
-/// How often a client or a hub is pinged, in intervals of pings: it pings itself every 30 s. An agent is pinged in each, because
-/// the proxy writes down when it was heard.
-const CLIENT_PINGS: u32 = 2;
+/// After so many intervals of pings without a byte a client or a hub is pinged, in each that follows: it pings itself every
+/// 30 s. An agent is pinged after one, because the proxy writes down when it was heard.
+const CLIENT_QUIET: u32 = 2;
 
 /// Who is on the other side.
 #[derive(Debug, Clone)]
@@ -326,12 +326,10 @@ impl ProtobufCodec {
                     Ok(_) => unanswered = 0,
                     Err(_) => return,
                 },
-                _ = pings.tick() => {
-                    unanswered += 1;
-                    if unanswered > MAX_UNANSWERED || self.ping(patience).await.is_err() {
-                        return;
-                    }
-                }
+                _ = pings.tick() => match self.ping(patience).await {
+                    Ok(asked) if unanswered < MAX_UNANSWERED => unanswered += u32::from(asked),
+                    Ok(_) | Err(_) => return,
+                },
                 () = shutdown.cancelled() => return,
             }
         }
@@ -412,16 +410,18 @@ impl Codec for ProtobufCodec {
         Ok(())
     }
 
-    async fn ping(&mut self, _: Duration) -> Result<(), WriteError> {
+    async fn ping(&mut self, _: Duration) -> Result<bool, WriteError> {
         self.stuck = if self.wire.is_idle() { 0 } else { self.stuck + 1 };
         if self.stuck >= MAX_UNANSWERED {
             return Err(WriteError::Silent);
         }
         self.quiet = if std::mem::take(&mut self.heard) { 0 } else { self.quiet + 1 };
-        if self.quiet > 0 && (self.peer.role == Role::Agent || self.quiet.is_multiple_of(CLIENT_PINGS)) {
+        let least = if self.peer.role == Role::Agent { 1 } else { CLIENT_QUIET };
+        let asks = self.quiet >= least;
+        if asks {
             self.wire.calls.ping();
         }
-        Ok(())
+        Ok(asks)
     }
 
     async fn end(mut self, ending: Ending, patience: Duration) {
