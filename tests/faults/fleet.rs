@@ -78,6 +78,8 @@ impl Fleet {
             for place in 0..size {
                 let mut identity = operator.create_peer(network, role(place)).await?;
                 identity.name = format!("{} {place} of {network}", identity.role);
+                // Peers change their protocol, and a node must say the same over both.
+                identity.plain = true;
                 identities.push(identity);
             }
             for identity in &identities {

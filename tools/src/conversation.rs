@@ -16,13 +16,16 @@ use tailnet_v2::{
     messages::path,
     yamux::StreamId,
 };
-use tokio_tungstenite::tungstenite;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
 use crate::{
     message::{Message, Request},
     protobuf,
-    websocket::Socket,
 };
+
+/// The websocket of either protocol.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What both tasks share.
 #[derive(Debug)]

@@ -8,9 +8,8 @@ use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    connect_async_with_config,
     tungstenite::{
         self, ClientRequestBuilder,
         http::{StatusCode, Uri},
@@ -19,7 +18,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    conversation::{Conversation, Listening},
+    conversation::{Conversation, Listening, Socket},
     message::{Message, Request},
 };
 
@@ -28,9 +27,6 @@ pub const SUBPROTOCOL: &str = "tailnet.v1.json";
 
 /// The default is 128 KiB a websocket, which is much for thousands of peers in one process.
 const READ_BUFFER: usize = 4 << 10;
-
-/// The websocket of either protocol.
-pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What a peer speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -14,11 +14,6 @@ mod header;
 mod session;
 mod stream;
 
-pub use header::{GoAway, Violation};
+pub use header::{GoAway, StreamId, Violation};
 pub use session::{Event, Session, Side};
-
-/// The number of a stream. Those of the client are odd.
-pub type StreamId = u32;
-
-/// How many bytes may be under way on a stream in each direction, from its beginning on.
-pub const WINDOW: u32 = 256 * 1024;
+pub use stream::WINDOW;

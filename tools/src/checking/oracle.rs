@@ -59,7 +59,7 @@ impl Oracle {
             let outcome = self.look(peers, proxies).await;
             match outcome {
                 Ok((report, words)) if report.is_empty() => return Ok(Agreement { after: begun.elapsed(), words }),
-                Ok((report, _)) if report.is_final => bail!("a peer was told what cannot follow\n{report}"),
+                Ok((report, _)) if !report.faults.is_empty() => bail!("a peer was told what cannot follow\n{report}"),
                 Ok((report, _)) if begun.elapsed() > deadline => {
                     bail!("after {deadline:?} the peers differ from the tables\n{report}")
                 }
@@ -86,6 +86,7 @@ impl Oracle {
             words += account.received.words().len();
             report.add(&truth, account);
         }
+        report.explain(peers);
         Ok((report, words))
     }
 }
@@ -96,11 +97,24 @@ struct Report {
     head: String,
     peers: usize,
     text: String,
-    /// Waiting will not help.
-    is_final: bool,
+    /// Of peers that were told what cannot follow: waiting will not help.
+    faults: Vec<String>,
 }
 
 impl Report {
+    /// Adds what those did of whom somebody was told what cannot follow.
+    fn explain(&mut self, peers: &[Arc<Watched>]) {
+        let named = |id: &str| self.faults.iter().any(|fault| fault.contains(&format!(" of {id}")));
+        let mut texts = Vec::new();
+        for peer in peers {
+            let account = peer.account();
+            if named(&account.identity.id.to_string()) {
+                texts.push(format!("  {} did:\n    {}\n", Named(&account), account.received.own().join("\n    ")));
+            }
+        }
+        self.faults.extend(texts);
+    }
+
     fn is_empty(&self) -> bool {
         self.head.is_empty() && self.peers == 0
     }
@@ -108,12 +122,12 @@ impl Report {
     fn add(&mut self, truth: &Truth, account: MutexGuard<'_, Account>) {
         let found = differences(truth, &account);
         let faults = &account.received.faults;
-        self.is_final |= !faults.is_empty();
         if found.is_empty() && faults.is_empty() {
             return;
         }
         self.peers += 1;
-        if self.peers > MAX_PRINTED {
+        let printed = if faults.is_empty() { self.peers } else { self.faults.len() };
+        if printed > MAX_PRINTED {
             return;
         }
         let mut text = format!("  {}, on {:?}\n", Named(&account), account.proxy);
@@ -124,13 +138,18 @@ impl Report {
             let about = about.map(|id| format!("about {id}: ")).unwrap_or_default();
             text += &format!("    {about}expected {expected}, found {found}\n");
         }
-        self.text += &format!("{text}{}", account.received);
+        text += &account.received.to_string();
+        if faults.is_empty() {
+            self.text += &text;
+        } else {
+            self.faults.push(text);
+        }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.head, self.text)?;
+        write!(f, "{}{}{}", self.head, self.faults.concat(), self.text)?;
         write!(f, "{} peers differ", self.peers)
     }
 }

@@ -1,6 +1,7 @@
 //! The head of a frame: 12 bytes, big-endian.
 
-use crate::yamux::StreamId;
+/// The number of a stream. Those of the client are odd.
+pub type StreamId = u32;
 
 /// The bytes of a header.
 pub const HEADER: usize = 12;

@@ -1,8 +1,7 @@
 //! All streams of one connection.
 
 use crate::yamux::{
-    GoAway, StreamId, Violation,
-    header::{ACK, FIN, HEADER, Header, Kind, RST, SYN},
+    header::{ACK, FIN, GoAway, HEADER, Header, Kind, RST, SYN, StreamId, Violation},
     stream::Stream,
 };
 

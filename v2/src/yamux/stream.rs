@@ -1,6 +1,9 @@
 //! One stream of a session.
 
-use crate::yamux::{StreamId, WINDOW};
+use crate::yamux::header::StreamId;
+
+/// How many bytes may be under way on a stream in each direction, from its beginning on.
+pub const WINDOW: u32 = 256 * 1024;
 
 /// An open stream. It is forgotten when both sides have finished, or one has reset it.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! tailnet v2: the protocol of programs that others built. docs/tailnet-v2.md.
 //!
-//! - [`websocket`]: the connection: one task that reads, answers and delivers
+//! - [`websocket`]: the connection: one task that reads, answers and delivers; `wire`: reads and writes it
 //! - `coordination`: the call that asks and is told what a session asks and is told
 //! - `from_peer`: its requests; `to_peer`: its responses and refusals
 //! - `unary`: calls that are answered at once; `agent`: those of an agent
@@ -13,5 +13,6 @@ mod from_peer;
 mod to_peer;
 mod unary;
 pub mod websocket;
+mod wire;
 
 pub use websocket::{Peer, ProtobufCodec};

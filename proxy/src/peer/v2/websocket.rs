@@ -4,17 +4,11 @@
 //! sends waits in [`Calls`] or in the coordination, both bounded. What is sent to it waits in the outbox, where it conflates,
 //! as long as the peer reads its updates slowly.
 
-use std::{
-    future::poll_fn,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use tailnet_v2::{
-    calls::{Broken, Calls, Event, Message},
+    calls::{Broken, Event, Message},
     messages::tailnet,
     yamux::StreamId,
 };
@@ -35,6 +29,7 @@ use crate::{
             coordination::{Coordination, LEFT},
             to_peer,
             unary::{self, Method},
+            wire::{Step, Wire},
         },
     },
     state::{derp_maps::Maps, switchboard::Switchboard},
@@ -94,52 +89,6 @@ pub struct ProtobufCodec {
     stuck: u32,
 }
 
-/// The websocket, and the calls in its bytes.
-#[derive(Debug)]
-struct Wire {
-    socket: Socket,
-    calls: Calls,
-    /// A message is on its way into the socket.
-    flushing: bool,
-}
-
-/// What happened on the wire.
-enum Step {
-    Read(Option<Result<Frame, SocketError>>),
-    /// All that waited is written.
-    Written,
-}
-
-impl Wire {
-    fn is_idle(&self) -> bool {
-        !self.flushing && self.calls.output() == 0
-    }
-
-    /// Writes what waits and reads what came. Reading goes on whether or not the peer takes what is written.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        let busy = !self.is_idle();
-        match self.poll_write(cx) {
-            Err(_) => Poll::Ready(Step::Read(None)),
-            Ok(()) if busy && self.is_idle() => Poll::Ready(Step::Written),
-            Ok(()) => self.socket.poll_next_unpin(cx).map(Step::Read),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), SocketError> {
-        loop {
-            if self.calls.output() > 0 && self.socket.poll_ready_unpin(cx)?.is_ready() {
-                let bytes = self.calls.take_output();
-                self.socket.start_send_unpin(Frame::binary(bytes))?;
-                self.flushing = true;
-            }
-            if !self.flushing || self.socket.poll_flush_unpin(cx)?.is_pending() {
-                return Ok(());
-            }
-            self.flushing = false;
-        }
-    }
-}
-
 impl ProtobufCodec {
     /// The codec of a websocket that has just opened. It lives on after some endings of its session, until the peer goes or
     /// `shutdown`.
@@ -151,7 +100,7 @@ impl ProtobufCodec {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            wire: Wire { socket, calls: Calls::default(), flushing: false },
+            wire: Wire::new(socket),
             peer,
             switchboard,
             maps,
@@ -334,16 +283,6 @@ impl ProtobufCodec {
             }
         }
     }
-
-    /// Writes all that waits, as far as the peer takes it.
-    async fn write_out(&mut self) -> Result<(), WriteError> {
-        poll_fn(|cx| match self.wire.poll_write(cx) {
-            Ok(()) if self.wire.is_idle() => Poll::Ready(Ok(())),
-            Ok(()) => Poll::Pending,
-            Err(_) => Poll::Ready(Err(WriteError::Gone)),
-        })
-        .await
-    }
 }
 
 impl Codec for ProtobufCodec {
@@ -447,7 +386,7 @@ impl Codec for ProtobufCodec {
             }
         }
         self.wire.calls.go_away();
-        if matches!(tokio::time::timeout(patience, self.write_out()).await, Ok(Ok(()))) {
+        if matches!(tokio::time::timeout(patience, self.wire.write_out()).await, Ok(Ok(()))) {
             socket::close(self.wire.socket, close::code(&ending), close::words(&ending), patience).await;
         }
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     batch::{batcher::Batcher, bisect::Bisect, request::Sighting},
     postgres::{
-        store::{Ages, Store},
+        store::{Store, agents::Ages},
         worker::{Outcome, Worker},
     },
     state::switchboard::Switchboard,
