@@ -45,6 +45,9 @@ pub struct Listening {
     ending: Option<(u16, String)>,
 }
 
+/// How the error begins after which a call goes on.
+const NOT_FATAL: &str = "ready for handshake error: ";
+
 /// The close code of `tailnet.v1.json` for an error with which a call ends, so that those who drive peers need not know which
 /// protocol they speak. None: a refusal.
 fn code(error: &str) -> Option<u16> {
@@ -133,7 +136,9 @@ impl Conversation {
                         Message::Error(error) => match code(error) {
                             Some(code) => listening.ending = Some((code, error.clone())),
                             None => {
-                                listening.ending = Some((1008, "refused".to_owned()));
+                                if !error.starts_with(NOT_FATAL) {
+                                    listening.ending = Some((1008, "refused".to_owned()));
+                                }
                                 listening.heard.push_back(message);
                             }
                         },

@@ -65,7 +65,7 @@ fn unknown_frames_with_the_control_bit_are_ignored() {
 fn what_breaks_a_rule_is_named() {
     let large = [&[5, 1, 1][..], &[0x81, 0x80, 0x08]].concat();
     for (bytes, malformed) in [
-        (&[0 | 1, 1, 1, 0][..], Malformed::Kind(0)),
+        (&[1, 1, 1, 0][..], Malformed::Kind(0)),
         (&[8 << 1 | 1, 1, 1, 0], Malformed::Kind(8)),
         (&[5, 2, 1, 0], Malformed::Call(2)),
         (&[5, 1, 0, 0], Malformed::Order { found: 0, last: 0 }),

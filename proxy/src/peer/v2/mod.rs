@@ -3,6 +3,7 @@
 //! - [`websocket`]: the connection: one task that reads, answers and delivers; `wire`: reads and writes it
 //! - `coordination`: the call that asks and is told what a session asks and is told
 //! - `from_peer`: its requests; `to_peer`: its responses and refusals
+//! - `map_calls`: the calls that wait for the DERP map
 //! - `unary`: calls that are answered at once; `agent`: those of an agent
 //! - `close`: the close code of an ending
 
@@ -10,6 +11,7 @@ mod agent;
 mod close;
 mod coordination;
 mod from_peer;
+mod map_calls;
 mod to_peer;
 mod unary;
 pub mod websocket;

@@ -106,7 +106,7 @@ mod tests {
         let (responses, left_out) = updates(&all.map(update));
         assert_eq!((responses.len(), left_out), (1, 1));
         let response = CoordinateResponse::decode(responses[0].as_slice()).expect("a response");
-        let kinds: Vec<_> = response.peer_updates.iter().map(|update| update.kind as i32).collect();
+        let kinds: Vec<_> = response.peer_updates.iter().map(|update| update.kind).collect();
         assert_eq!(kinds, [1, 3, 2, 4]);
         let nodes = response.peer_updates.iter().filter(|update| update.node.is_some()).count();
         assert_eq!(nodes, 1, "LOST carries no node");

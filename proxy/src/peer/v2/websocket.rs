@@ -6,10 +6,8 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use prost::Message as _;
 use tailnet_v2::{
     calls::{Broken, Event, Message},
-    messages::tailnet,
     yamux::StreamId,
 };
 use tailnet_wire::Role;
@@ -27,6 +25,7 @@ use crate::{
         v2::{
             agent, close,
             coordination::{Coordination, LEFT},
+            map_calls::MapCalls,
             to_peer,
             unary::{self, Method},
             wire::{Step, Wire},
@@ -68,13 +67,11 @@ pub struct ProtobufCodec {
     wire: Wire,
     peer: Peer,
     switchboard: Arc<Switchboard>,
-    maps: Maps,
+    maps: MapCalls,
     shutdown: CancellationToken,
     coordination: Coordination,
     /// Calls whose message has not come.
     unary: Vec<(StreamId, Method)>,
-    /// Calls that wait for changes of the DERP map.
-    watching: Vec<StreamId>,
     /// Reports that are not written yet, and their calls.
     reports: Vec<(Uuid, StreamId)>,
     /// Reports that the session has not heard.
@@ -103,11 +100,10 @@ impl ProtobufCodec {
             wire: Wire::new(socket),
             peer,
             switchboard,
-            maps,
+            maps: MapCalls::new(maps),
             shutdown,
             coordination: Coordination::default(),
             unary: Vec::new(),
-            watching: Vec::new(),
             reports: Vec::new(),
             unheard: Vec::new(),
             resume: None,
@@ -192,7 +188,7 @@ impl ProtobufCodec {
             }
             Event::Ended(call) => {
                 self.unary.retain(|(unary, _)| *unary != call);
-                self.watching.retain(|watching| *watching != call);
+                self.maps.end(call);
                 self.reports.retain(|(_, reporting)| *reporting != call);
             }
             Event::Ping => {}
@@ -204,11 +200,7 @@ impl ProtobufCodec {
     fn asked(&mut self, call: StreamId, method: Method, message: &Message) {
         let answer = match method {
             Method::StreamDerpMaps => {
-                self.watching.push(call);
-                let map = self.map();
-                if let Some(map) = map {
-                    self.wire.calls.send(call, &map.encode_to_vec());
-                }
+                self.maps.begin(call);
                 return;
             }
             Method::Agent(agent::Method::ReportConnection) if self.coordination.is_over() => Err(LEFT.to_owned()),
@@ -221,7 +213,7 @@ impl ProtobufCodec {
                 Err(problem) => Err(problem),
             },
             Method::Agent(method) => {
-                let map = self.map();
+                let map = self.maps.map();
                 let answer = agent::answer(method, &message.data, self.peer.id, self.peer.info.as_deref(), map);
                 answer.map(|(answer, state)| {
                     if let Some(state) = state {
@@ -244,20 +236,6 @@ impl ProtobufCodec {
         match answer {
             Ok(answer) => self.wire.calls.answer(call, &answer),
             Err(problem) => self.wire.calls.fail(call, 0, &problem),
-        }
-    }
-
-    fn map(&mut self) -> Option<tailnet::DerpMap> {
-        let found = self.maps.borrow_and_update();
-        found.as_ref().and_then(|found| found.map.as_ref()).map(|map| (&map.fields).into())
-    }
-
-    /// The DERP map has changed.
-    fn map_changed(&mut self) {
-        let Some(map) = self.map() else { return };
-        let map = map.encode_to_vec();
-        for call in &self.watching {
-            self.wire.calls.send(*call, &map);
         }
     }
 
@@ -298,13 +276,14 @@ impl Codec for ProtobufCodec {
             if !took && self.takes_updates() {
                 return Ok(Heard::Nothing);
             }
+            self.maps.tell(&mut self.wire.calls);
             let (wire, maps) = (&mut self.wire, &mut self.maps);
             tokio::select! {
                 step = poll_fn(|cx| wire.poll(cx)) => match step {
                     Step::Read(frame) => self.frame(frame)?,
                     Step::Written => {}
                 },
-                Ok(()) = maps.changed(), if !self.watching.is_empty() => self.map_changed(),
+                () = maps.changed() => {}
             }
         }
     }
