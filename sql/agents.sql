@@ -26,8 +26,9 @@ BEGIN
     INSERT INTO tailnet_private.agent_states AS s (agent_id, version, directory, lifecycle, lifecycle_at, updated_at)
     SELECT i.id, q.version, q.directory, q.lifecycle, q.since, pg_catalog.clock_timestamp()
     FROM unnest(agents, versions, directories, lifecycles, lifecycle_times) q(agent, version, directory, lifecycle, since)
-    JOIN tailnet_private.identities i ON i.id = q.agent AND i.role = 'agent'
-    ORDER BY i.id
+    -- As in update_agent_connections: the planner can only answer = ANY by a search in the index.
+    JOIN tailnet_private.identities i ON i.id = ANY (ARRAY[q.agent]) AND i.role = 'agent'
+    ORDER BY q.agent
     ON CONFLICT (agent_id) DO UPDATE SET
         version = coalesce(EXCLUDED.version, s.version),
         directory = coalesce(EXCLUDED.directory, s.directory),
