@@ -67,6 +67,35 @@ func TestB112_ClientAndAgent(t *testing.T) {
 	}
 }
 
+// All that a client asks is done, also when it says at once that nothing more comes.
+func TestB112_AGoodbyeInAHurry(t *testing.T) {
+	w := newWorld(t)
+	agent, _, _ := w.agent(0)
+	client, token := w.peer("client")
+	w.sql("SELECT tailnet.grant_tunnel($1, $2)", client, agent)
+	stream, err := w.dial(1, coordinatePath(agent), token).Stream(context.Background(), Coordinate)
+	w.must(err)
+	for _, request := range []*tailnetpb.CoordinateRequest{
+		{UpdateSelf: &tailnetpb.CoordinateRequest_UpdateSelf{Node: node(2, "fd7a::2/128")}},
+		{AddTunnel: &tailnetpb.CoordinateRequest_Tunnel{Id: agent[:]}},
+		{Disconnect: &tailnetpb.CoordinateRequest_Disconnect{}},
+	} {
+		w.must(stream.MsgSend(request, encoding{}))
+	}
+	w.must(stream.CloseSend())
+	for response := (&tailnetpb.CoordinateResponse{}); ; {
+		if err := stream.MsgRecv(response, encoding{}); err != nil {
+			break
+		}
+		if response.Error != "" {
+			t.Fatal(response)
+		}
+	}
+	if left := value[int](w, "SELECT count(*) FROM tailnet.peers WHERE peer_id = $1", client); left != 0 {
+		t.Fatal("the goodbye was not heard: the client is lost")
+	}
+}
+
 func TestB112_ADropIsLostWithoutANode(t *testing.T) {
 	w := newWorld(t)
 	agent, agentClient, _ := w.agent(0)

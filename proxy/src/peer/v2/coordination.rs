@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     message::{Ask, Malformed},
-    peer::v2::{from_peer, to_peer},
+    peer::{
+        codec::HearError,
+        v2::{from_peer, to_peer},
+    },
 };
 
 /// The error of calls that come after the peer has left.
@@ -22,6 +25,8 @@ pub struct Coordination {
     /// None: it has not begun, or it is over.
     call: Option<StreamId>,
     over: bool,
+    /// The peer sends no more requests.
+    finished: bool,
     /// What the peer sent and the session has not heard.
     requests: VecDeque<Message>,
     /// What the peer asked in the last request and cannot be done. The session hears it after the good parts.
@@ -55,12 +60,19 @@ impl Coordination {
         self.requests.push_back(message);
     }
 
+    /// The peer sends no more. It is gone once the session has heard what waits.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
     /// The next of what the peer asks; None: nothing waits.
-    pub fn next(&mut self, calls: &mut Calls, only: Option<Uuid>) -> Option<Result<Vec<Ask>, Malformed>> {
+    pub fn next(&mut self, calls: &mut Calls, only: Option<Uuid>) -> Option<Result<Vec<Ask>, HearError>> {
         if let Some(refused) = self.refused.take() {
-            return Some(Err(refused));
+            return Some(Err(HearError::Malformed(refused)));
         }
-        let message = self.requests.pop_front()?;
+        let Some(message) = self.requests.pop_front() else {
+            return self.finished.then_some(Err(HearError::Gone));
+        };
         if self.requests.is_empty() {
             self.requests = VecDeque::new();
         }
@@ -69,7 +81,7 @@ impl Coordination {
         }
         let request = from_peer::parse(&message.data, only);
         match request.refused {
-            Some(refused) if request.asks.is_empty() => Some(Err(refused)),
+            Some(refused) if request.asks.is_empty() => Some(Err(HearError::Malformed(refused))),
             refused => {
                 self.refused = refused;
                 Some(Ok(request.asks))
@@ -91,7 +103,7 @@ impl Coordination {
 
     /// Ends the call, with an error if there is one. What waits is thrown away.
     pub fn end(&mut self, calls: &mut Calls, error: Option<&str>) {
-        self.over = true;
+        (self.over, self.finished) = (true, false);
         let Some(call) = self.call.take() else { return };
         for message in self.requests.drain(..) {
             calls.release(call, &message);

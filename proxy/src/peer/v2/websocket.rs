@@ -115,7 +115,7 @@ impl ProtobufCodec {
     }
 
     /// What the peer asks next.
-    fn next_asks(&mut self) -> Option<Result<Vec<Ask>, Malformed>> {
+    fn next_asks(&mut self) -> Option<Result<Vec<Ask>, HearError>> {
         if !self.unheard.is_empty() {
             return Some(Ok(std::mem::take(&mut self.unheard)));
         }
@@ -127,12 +127,9 @@ impl ProtobufCodec {
         match frame {
             Some(Ok(Frame::Binary(bytes))) => {
                 (self.lives, self.heard) = (true, true);
-                self.switchboard.metrics.messages.inc();
                 let mut events = Vec::new();
                 let read = self.wire.calls.receive(&bytes, &mut events);
-                for event in events {
-                    self.event(event)?;
-                }
+                events.into_iter().for_each(|event| self.event(event));
                 read.map_err(|broken| match broken {
                     Broken::Held => malformed(MalformedKind::TooLarge, broken.to_string()),
                     Broken::Violation(_) => malformed(MalformedKind::Syntax, broken.to_string()),
@@ -159,7 +156,7 @@ impl ProtobufCodec {
     }
 
     /// What the peer did with a call.
-    fn event(&mut self, event: Event) -> Result<(), HearError> {
+    fn event(&mut self, event: Event) {
         let calls = &mut self.wire.calls;
         match event {
             Event::Invoked(call, path) => match Method::of(&path, self.peer.role) {
@@ -175,11 +172,8 @@ impl ProtobufCodec {
                     self.asked(call, method, &message);
                 }
             }
-            // The peer leaves without a goodbye.
-            Event::Sent(call) | Event::Ended(call) if self.coordination.is(call) => {
-                self.coordination.end(calls, None);
-                return Err(HearError::Gone);
-            }
+            // Unless a goodbye waits, the peer leaves without one.
+            Event::Sent(call) | Event::Ended(call) if self.coordination.is(call) => self.coordination.finish(),
             Event::Sent(call) => {
                 let place = self.unary.iter().position(|(unary, _)| *unary == call);
                 if place.map(|place| self.unary.swap_remove(place)).is_some() {
@@ -193,7 +187,6 @@ impl ProtobufCodec {
             }
             Event::Ping => {}
         }
-        Ok(())
     }
 
     /// The message of a call with one message is there.
@@ -268,7 +261,7 @@ impl Codec for ProtobufCodec {
         let took = self.takes_updates();
         loop {
             if asks && let Some(asks) = self.next_asks() {
-                return asks.map(Heard::Asks).map_err(HearError::Malformed);
+                return asks.map(Heard::Asks);
             }
             if std::mem::take(&mut self.lives) {
                 return Ok(Heard::Life);
