@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint deps-interop build install demo up down psql test test-rust test-sql test-isolation test-interop bless faults bench bench-quick bench-writes lint layout advisories clean
+.PHONY: help deps deps-lint deps-interop build install demo demo-v2 up down psql test test-rust test-sql test-isolation test-interop test-dataplane bless faults bench bench-quick bench-writes lint layout advisories clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -52,6 +52,9 @@ install: build ## Install the extension into Postgres
 demo: install ## Two peers on two proxies talk over WireGuard; leaves nothing running
 	@tests/demo
 
+demo-v2: install deps-interop ## A client on the engine of real clients, and a peer that speaks JSON, talk over WireGuard
+	@tests/demo-v2
+
 up: install ## Start a private cluster and PROXIES=2 proxies, see .data/env; FRESH=1: with a new database
 	@FRESH=$(FRESH) tests/stack up cluster .data $(PROXIES)
 	@cat .data/env
@@ -64,7 +67,8 @@ psql: ## Open psql on the database that "up" made
 
 test: install deps-interop ## Run every test
 	@tests/run rust regress isolation faults
-	@tests/interop/run
+	@tests/go-test interop
+	@tests/go-test dataplane
 
 test-rust: install ## Run the unit and end-to-end tests; T=part_of_a_name P=crate
 	@tests/run rust $(ONE)
@@ -76,7 +80,10 @@ test-isolation: install ## Run the races (pg_isolation_regress); T=name
 	@tests/run isolation $(ONE)
 
 test-interop: install deps-interop ## Run Go clients of tailnet v2 against two proxies; T=regular_expression
-	@tests/interop/run $(if $(T),-run '$(T)')
+	@tests/go-test interop $(if $(T),-run '$(T)')
+
+test-dataplane: install deps-interop ## Move bytes between the engines of real clients; T=regular_expression
+	@tests/go-test dataplane $(if $(T),-run '$(T)')
 
 bless: install ## Take what the SQL and isolation tests print as expected; T=name
 	@tests/run bless $(ONE)
@@ -96,7 +103,7 @@ bench-writes: install ## Measure the writes of liveness and of connection logs (
 lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
-	shellcheck --severity=warning tests/bench-run tests/cluster tests/demo tests/deps tests/inject tests/install tests/interop/run tests/run tests/stack .ci/run
+	shellcheck -x --severity=warning tests/bench-run tests/cluster tests/demo tests/demo-v2 tests/demo-steps tests/deps tests/inject tests/install tests/go-test tests/run tests/stack .ci/run
 	cargo deny $(LOCKED) check bans licenses sources
 	cargo shear --deny-warnings $(LOCKED)
 	@$(MAKE) --no-print-directory layout

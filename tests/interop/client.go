@@ -28,14 +28,14 @@ type Client struct {
 	session *yamux.Session
 }
 
-// encoding is how dRPC writes protobuf.
-type encoding struct{}
+// Encoding is how dRPC writes protobuf.
+type Encoding struct{}
 
-func (encoding) Marshal(message drpc.Message) ([]byte, error) {
+func (Encoding) Marshal(message drpc.Message) ([]byte, error) {
 	return proto.Marshal(message.(proto.Message))
 }
 
-func (encoding) Unmarshal(bytes []byte, message drpc.Message) error {
+func (Encoding) Unmarshal(bytes []byte, message drpc.Message) error {
 	return proto.Unmarshal(bytes, message.(proto.Message))
 }
 
@@ -126,7 +126,7 @@ func (c *Client) Call(ctx context.Context, path string, in, out proto.Message) e
 		return err
 	}
 	defer conn.Close()
-	return conn.Invoke(ctx, path, encoding{}, in, out)
+	return conn.Invoke(ctx, path, Encoding{}, in, out)
 }
 
 // Stream begins a call with many messages.
@@ -135,7 +135,7 @@ func (c *Client) Stream(ctx context.Context, path string) (drpc.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conn.NewStream(ctx, path, encoding{})
+	return conn.NewStream(ctx, path, Encoding{})
 }
 
 // Paths of calls.
@@ -166,7 +166,7 @@ func (c *Client) Coordinate(ctx context.Context) (*Coordination, error) {
 		defer close(coordination.Responses)
 		for {
 			response := &tailnetpb.CoordinateResponse{}
-			if err := stream.MsgRecv(response, encoding{}); err != nil {
+			if err := stream.MsgRecv(response, Encoding{}); err != nil {
 				coordination.Err = err
 				return
 			}
@@ -178,7 +178,7 @@ func (c *Client) Coordinate(ctx context.Context) (*Coordination, error) {
 
 // Send sends a request.
 func (c *Coordination) Send(request *tailnetpb.CoordinateRequest) error {
-	return c.stream.MsgSend(request, encoding{})
+	return c.stream.MsgSend(request, Encoding{})
 }
 
 // Announce sends a node.

@@ -80,11 +80,11 @@ func TestB112_AGoodbyeInAHurry(t *testing.T) {
 		{AddTunnel: &tailnetpb.CoordinateRequest_Tunnel{Id: agent[:]}},
 		{Disconnect: &tailnetpb.CoordinateRequest_Disconnect{}},
 	} {
-		w.must(stream.MsgSend(request, encoding{}))
+		w.must(stream.MsgSend(request, Encoding{}))
 	}
 	w.must(stream.CloseSend())
 	for response := (&tailnetpb.CoordinateResponse{}); ; {
-		if err := stream.MsgRecv(response, encoding{}); err != nil {
+		if err := stream.MsgRecv(response, Encoding{}); err != nil {
 			break
 		}
 		if response.Error != "" {
@@ -248,18 +248,18 @@ func TestB115_AChangeOfTheDERPMapIsToldOnce(t *testing.T) {
 	for proxy := range w.proxies {
 		stream, err := w.dial(proxy, coordinatePath(agent), token).Stream(context.Background(), StreamDERPMaps)
 		w.must(err)
-		w.must(stream.MsgSend(&tailnetpb.StreamDERPMapsRequest{}, encoding{}))
+		w.must(stream.MsgSend(&tailnetpb.StreamDERPMapsRequest{}, Encoding{}))
 		w.must(stream.CloseSend())
 		defer func() {
 			// The map of the change below, and nothing before it.
 			next := &tailnetpb.DERPMap{}
-			w.must(stream.MsgRecv(next, encoding{}))
+			w.must(stream.MsgRecv(next, Encoding{}))
 			if next.Regions[7].GetRegionCode() != "seven" {
 				t.Errorf("proxy %d told %v", proxy, next)
 			}
 		}()
 		first := &tailnetpb.DERPMap{}
-		w.must(stream.MsgRecv(first, encoding{}))
+		w.must(stream.MsgRecv(first, Encoding{}))
 		if first.Regions[1].GetNodes()[0].GetHostName() != "derp.example.com" {
 			t.Fatalf("proxy %d told %v", proxy, first)
 		}

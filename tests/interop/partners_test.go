@@ -268,9 +268,9 @@ func TestB117_AReaderThatStopsEndsOnTheNewestState(t *testing.T) {
 	client := w.dial(1, coordinatePath(agent), w.key())
 	stream, err := client.Stream(context.Background(), Coordinate)
 	w.must(err)
-	w.must(stream.MsgSend(&tailnetpb.CoordinateRequest{AddTunnel: &tailnetpb.CoordinateRequest_Tunnel{Id: agent[:]}}, encoding{}))
+	w.must(stream.MsgSend(&tailnetpb.CoordinateRequest{AddTunnel: &tailnetpb.CoordinateRequest_Tunnel{Id: agent[:]}}, Encoding{}))
 	first := &tailnetpb.CoordinateResponse{}
-	w.must(stream.MsgRecv(first, encoding{}))
+	w.must(stream.MsgRecv(first, Encoding{}))
 	const last = 2000
 	for id := int64(1); id <= last; id++ {
 		announced := node(id, own(agent))
@@ -284,7 +284,7 @@ func TestB117_AReaderThatStopsEndsOnTheNewestState(t *testing.T) {
 	read, newest := 0, int64(0)
 	for newest != last {
 		response := &tailnetpb.CoordinateResponse{}
-		w.must(stream.MsgRecv(response, encoding{}))
+		w.must(stream.MsgRecv(response, Encoding{}))
 		for _, update := range response.PeerUpdates {
 			if id := update.Node.GetId(); id < newest {
 				t.Fatalf("%d after %d", id, newest)

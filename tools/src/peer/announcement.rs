@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::key;
 
-/// The node that announces a peer. Its id as an integer is cut from the uuid: no reader here uses it.
+/// The node that announces a peer. Its id as an integer is cut from the uuid: no reader here uses it. It has no disco key: this
+/// peer discovers no paths, and others take it for one with plain WireGuard.
 pub fn to_node(id: Uuid, address: Ipv6Addr, key: &PublicKey, endpoint: SocketAddr) -> Value {
     json!({
         "id": id.as_fields().0,
         "as_of": humantime::format_rfc3339(SystemTime::now()).to_string(),
         "key": key::to_text(key),
-        "disco": format!("discokey:{}", hex::encode(rand::random::<[u8; 32]>())),
         "preferred_derp": 0,
         "addresses": [format!("{address}/128")],
         "allowed_ips": [format!("{address}/128")],

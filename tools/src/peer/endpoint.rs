@@ -89,9 +89,9 @@ impl Endpoint {
             () = tokio::time::sleep(idle) => return Ok(()),
         }
         for _ in 0..BURST {
-            match self.socket.try_recv(&mut self.buffer) {
-                Ok(len) => {
-                    if let Some(packet) = self.tunnels.receive(&self.buffer[..len]) {
+            match self.socket.try_recv_from(&mut self.buffer) {
+                Ok((len, from)) => {
+                    if let Some(packet) = self.tunnels.receive(&self.buffer[..len], from) {
                         self.tcp.receive(packet);
                     }
                 }

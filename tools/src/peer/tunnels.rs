@@ -73,8 +73,9 @@ impl Tunnels {
         self.tunnels.get(&id)?.handshake
     }
 
-    /// Takes a datagram, and returns the IP packet that was in it. None: there was none, or it is nothing of ours.
-    pub(super) fn receive(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+    /// Takes a datagram, and returns the IP packet that was in it. None: there was none, or it is nothing of ours. Answers go where
+    /// the last good datagram came from, as in all of WireGuard: what the peer announced is where to begin.
+    pub(super) fn receive(&mut self, datagram: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
         let id = self.owner(datagram)?;
         let Tunnel { announced, session, initiated, handshake, .. } = self.tunnels.get_mut(&id)?;
         let mut packet = None;
@@ -82,6 +83,9 @@ impl Tunnels {
         loop {
             let result = session.decapsulate(Some(announced.endpoint.ip()), datagram, &mut self.buffer);
             let again = matches!(result, TunnResult::WriteToNetwork(_));
+            if !matches!(result, TunnResult::Err(_)) {
+                announced.endpoint = from;
+            }
             packet = take(result, announced, &mut self.outgoing).or(packet);
             if !again {
                 break;
