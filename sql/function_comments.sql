@@ -4,8 +4,8 @@ COMMENT ON FUNCTION tailnet.register_coordinator(uuid, text, integer) IS 'Regist
 COMMENT ON FUNCTION tailnet.listen_coordinator(uuid) IS 'Listens to the log of a registration on this connection. The channel is tailnet_ and the 32 hex digits of the registration';
 COMMENT ON FUNCTION tailnet.heartbeat_coordinator(uuid, boolean) IS 'Heartbeat of a proxy: it lives, and has restored all its sessions or not. Expires coordinators that sent no heartbeat for too long, and returns their number. If there is none, removes peers that were lost for longer than tailnet.lost_peer_retention';
 COMMENT ON FUNCTION tailnet.close_coordinator(uuid) IS 'Marks all peers of a proxy lost, deletes its registration, and returns the number of peers';
-COMMENT ON FUNCTION tailnet.attach_peers(uuid, uuid[], bigint[], text[]) IS 'Opens sessions. The view of each follows in the log';
-COMMENT ON FUNCTION tailnet.restore_peers(uuid, uuid[], bigint[], text[], text[], uuid[], uuid[]) IS 'Restores sessions that a proxy holds, with their nodes and the tunnels that they opened';
+COMMENT ON FUNCTION tailnet.attach_peers(uuid, uuid[], bigint[], text[], uuid[]) IS 'Opens sessions. The view of each follows in the log. The tunnels of a session to others than the one in only_dsts are closed';
+COMMENT ON FUNCTION tailnet.restore_peers(uuid, uuid[], bigint[], text[], text[], uuid[], uuid[], uuid[]) IS 'Restores sessions that a proxy holds, with their nodes and the tunnels that they opened. The tunnels of a session to others than the one in only_dsts are closed';
 COMMENT ON FUNCTION tailnet.bind_peers(uuid, uuid[], bigint[], text[]) IS 'Announces the nodes of sessions';
 COMMENT ON FUNCTION tailnet.lose_peers(uuid, uuid[], bigint[]) IS 'Ends sessions without a goodbye: partners see LOST, tunnels stay';
 COMMENT ON FUNCTION tailnet.disconnect_peers(uuid, uuid[], bigint[], text[]) IS 'Ends sessions with a goodbye: their bindings and the tunnels that they opened are deleted';

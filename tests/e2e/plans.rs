@@ -67,7 +67,7 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 
 /// Every function of the extension, with a batch of 500 if it takes one, and the result: a call without an effect would
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
-const CALLS: [(&str, &str, &str); 35] = [
+const CALLS: [(&str, &str, &str); 36] = [
     ("authenticate", "$hashes, array_fill(''::text, '{500}')", "500 rows"),
     ("judge_dials", "$hashes, $granted", "1 row"),
     ("agent_info_of", "$agents", "500 rows"),
@@ -80,6 +80,7 @@ const CALLS: [(&str, &str, &str); 35] = [
     ("tunnel_peer_ids", "$clients", "1500 rows"),
     ("tunnel_peer_bindings", "$clients", "1500 rows"),
     ("close_tunnels", "$registration, $clients, $sessions, $granted", "500"),
+    ("attach_peers", "$registration, $clients, $sessions, $proofs_of_clients, $granted", "500"),
     ("lose_peers", "$registration, $clients, $sessions", "500"),
     ("disconnect_peers", "$registration, $agents, $sessions, $proofs_of_agents", "500"),
     ("restore_peers", "$registration, $clients, $sessions, $proofs_of_clients, $nodes, $clients, $granted", "500"),

@@ -213,6 +213,9 @@ async fn b110_recorded_clients_are_served(stack: &Stack) -> Result<()> {
     client.send(goodbye).await?;
     client.until(1, |packets| packets.iter().any(|(kind, _)| *kind == Kind::Close).then_some(())).await?;
     client.send(after).await?;
+    let metric = async |name: &str| stack.right().metric(name).await;
+    assert_eq!(metric(r#"tailnet_sessions_begun_total{protocol="v2"}"#).await?, 1);
+    assert_eq!(metric(r#"tailnet_sessions_ended_total{protocol="v2",end="1000"}"#).await?, 1);
     agent_side.updated(Some(peer), Update::Disconnected).await?;
     drop(agent_side);
     let lost = "SELECT status = 'lost' FROM tailnet.peers WHERE peer_id = $1";

@@ -225,6 +225,39 @@ func TestB114_AResumeTokenBringsThePeerBackOnAnyProxy(t *testing.T) {
 	}
 }
 
+func TestB114_AResumeTokenOnAnotherPathClosesTunnelsToOthers(t *testing.T) {
+	w := newWorld(t)
+	first, _, _ := w.agent(0)
+	second, _, secondCall := w.agent(1)
+	third, _, thirdCall := w.agent(1)
+	token := w.key()
+	client := w.dial(0, "/api/v2/tailnet?version=2.0", token)
+	call := w.coordinate(client)
+	w.must(call.Announce(node(2, "fd7a::2/128")))
+	for _, agent := range []uuid.UUID{first, second, third} {
+		w.must(call.Open(agent))
+	}
+	var peer uuid.UUID
+	for _, agent := range []*Coordination{secondCall, thirdCall} {
+		updates, err := agent.Await(patience, func(update *update) bool { return update.Kind == nodeKind })
+		w.must(err)
+		peer = uuid.UUID(updates[0].Id)
+	}
+	resume := &tailnetpb.RefreshResumeTokenResponse{}
+	w.must(client.Call(context.Background(), RefreshResumeToken, &tailnetpb.RefreshResumeTokenRequest{}, resume))
+
+	back := w.coordinate(w.dial(1, coordinatePath(first)+"&resume_token="+resume.Token, token))
+	for _, agent := range []*Coordination{secondCall, thirdCall} {
+		_, err := agent.Await(patience, told(peer, disconnected))
+		w.must(err)
+	}
+	_, err := back.Await(patience, told(first, nodeKind))
+	w.must(err)
+	if left := value[int](w, "SELECT count(*) FROM tailnet.tunnels WHERE src_id = $1", peer); left != 1 {
+		t.Fatalf("%d tunnels are left", left)
+	}
+}
+
 func TestB116_AnUnknownRPCDisturbsNothing(t *testing.T) {
 	w := newWorld(t)
 	agent, client, call := w.agent(0)

@@ -7,6 +7,7 @@ mod explanation;
 pub mod fencing;
 mod handshake;
 pub mod key_peers;
+mod narrowing;
 pub mod permission;
 pub mod session_end;
 mod session_start;

@@ -17,7 +17,7 @@ use crate::{
         batch::{TunnelRequest, proved_sessions, session_parameters, take_proved},
         binding::bind,
         fencing::{newest, remember},
-        key_peers,
+        key_peers, narrowing,
         permission::judge,
         tunnel::open,
         view::send_views,
@@ -88,11 +88,14 @@ fn attach_peers(
     peers: Array<pgrx::Uuid>,
     sessions: Array<i64>,
     proofs: Array<String>,
+    only_dsts: default!(Array<pgrx::Uuid>, "NULL"),
 ) -> i32 {
     raise_error(|| {
         let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
+        let limits = narrowing::limits(only_dsts, &batch)?;
         let mut turn = take_proved(registration, &batch, &proofs)?;
         let attached = attach(&mut turn, &batch, &proofs, Limit::Holds)?;
+        narrowing::close_others(&mut turn, &attached, &limits)?;
         send_views(&mut turn, &first_pages(&attached))?;
         turn.end(attached.len())
     })
@@ -107,6 +110,7 @@ fn restore_peers(
     nodes: Array<String>,
     tunnel_srcs: Array<pgrx::Uuid>,
     tunnel_dsts: Array<pgrx::Uuid>,
+    only_dsts: default!(Array<pgrx::Uuid>, "NULL"),
 ) -> i32 {
     raise_error(|| {
         let (batch, proofs) = proved_sessions(peers, sessions, proofs)?;
@@ -114,8 +118,10 @@ fn restore_peers(
         arguments::same_length("peers", &batch, "nodes", &nodes)?;
         let (srcs, dsts) = (arguments::ids("tunnel_srcs", tunnel_srcs)?, arguments::ids("tunnel_dsts", tunnel_dsts)?);
         arguments::same_length("tunnel_srcs", &srcs, "tunnel_dsts", &dsts)?;
+        let limits = narrowing::limits(only_dsts, &batch)?;
         let mut turn = take_proved(registration, &batch, &proofs)?;
         let attached = attach(&mut turn, &batch, &proofs, Limit::Waived)?;
+        narrowing::close_others(&mut turn, &attached, &limits)?;
         let numbers: HashMap<Uuid, i64> = attached.iter().map(|session| (session.peer, session.number)).collect();
         let bound = batch.iter().zip(nodes).filter(|(session, _)| numbers.get(&session.peer) == Some(&session.number));
         bind(&mut turn, bound.filter_map(|(session, node)| Some((*session, node?))))?;

@@ -202,11 +202,10 @@ async fn accept(
     check_version(request.uri())?;
     let resume = parameter(request.uri(), "resume_token").unwrap_or_default().to_owned();
     let token = credential::of(request.headers()).map(str::to_owned);
-    let admitted = admission.admit(token.as_deref(), Some(&resume), trace).await?;
-    let only = match agent {
-        None => None,
-        Some(agent) => Some(reachable(&admission, token.as_deref(), agent, &admitted).await?),
-    };
+    let mut admitted = admission.admit(token.as_deref(), Some(&resume), trace).await?;
+    if let Some(agent) = agent {
+        admitted.only = Some(reachable(&admission, token.as_deref(), agent, &admitted).await?);
+    }
     if route == AGENT && admitted.role != Role::Agent {
         return Err(Problem::new(StatusCode::FORBIDDEN, "Only an agent comes here.")
             .detail(format!("the token is that of a {}", admitted.role)));
@@ -218,7 +217,7 @@ async fn accept(
     };
     let upgrade = Upgrade::new(request, None)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "Not a websocket.").detail(error.to_string()))?;
-    let peer = Peer { id: admitted.id.peer, role: admitted.role, only, info };
+    let peer = Peer { id: admitted.id.peer, role: admitted.role, only: admitted.only, info };
     let (switchboard, shutdown) = (Arc::clone(&admission.switchboard), admission.options.shutdown.clone());
     let options = SocketOptions { subprotocol: None, max_message: MAX_FRAME };
     let codec = move |socket| ProtobufCodec::new(socket, peer, maps, switchboard, shutdown);

@@ -1,6 +1,6 @@
 //! What the admin listener shows of this proxy, in the OpenMetrics format.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{fmt::Display, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -19,6 +19,19 @@ use crate::observe::telemetry::Telemetry;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByWorker {
     worker: &'static str,
+}
+
+/// In which protocol sessions began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProtocol {
+    protocol: &'static str,
+}
+
+/// In which protocol sessions ended, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByEnd {
+    protocol: &'static str,
+    end: String,
 }
 
 type Count = Counter<u64, AtomicU64>;
@@ -87,6 +100,8 @@ pub struct Metrics {
     pub telemetry: Telemetry,
     /// Spans of traces.
     pub spans: tailnet_traces::Counts,
+    begun: Family<ByProtocol, Count>,
+    ended: Family<ByEnd, Count>,
     received: Family<ByWorker, Count>,
     merged: Family<ByWorker, Count>,
     retried: Family<ByWorker, Count>,
@@ -120,6 +135,8 @@ impl Default for Metrics {
             left_out: Count::default(),
             telemetry: Telemetry::default(),
             spans: tailnet_traces::Counts::default(),
+            begun: Family::default(),
+            ended: Family::default(),
             received: Family::default(),
             merged: Family::default(),
             retried: Family::default(),
@@ -158,6 +175,16 @@ impl Metrics {
         }
     }
 
+    /// A session began.
+    pub fn session_began(&self, protocol: &'static str) {
+        self.begun.get_or_create(&ByProtocol { protocol }).inc();
+    }
+
+    /// A session ended, with a close code, or as a word says.
+    pub fn session_ended(&self, protocol: &'static str, end: impl Display) {
+        self.ended.get_or_create(&ByEnd { protocol, end: end.to_string() }).inc();
+    }
+
     /// A batch was committed or failed, after this time.
     pub fn batch(&self, worker: &'static str, entries: usize, ok: bool, took: Duration) {
         let worker = ByWorker { worker };
@@ -179,6 +206,9 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("sessions", "Websocket sessions held", self.sessions.clone());
+        registry.register("sessions_begun", "Sessions that began, by protocol", self.begun.clone());
+        let ended = "Sessions that ended, by protocol and by close code, or gone, or silent";
+        registry.register("sessions_ended", ended, self.ended.clone());
         registry.register("ready", "1 while new sessions are taken", self.ready.clone());
         registry.register("messages_received", "Messages received from peers", self.messages.clone());
         registry.register("updates_sent", "Updates written to peers", self.updates.clone());

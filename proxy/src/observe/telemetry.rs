@@ -1,4 +1,4 @@
-//! What clients measure of their tunnels, as they tell it. It is counted and not kept.
+//! What clients and agents measure of their tunnels, as they tell it. It is counted and not kept.
 
 use std::sync::atomic::AtomicU64;
 
@@ -34,6 +34,19 @@ pub struct Connection {
     pub latency: Option<f64>,
 }
 
+/// What went through the tunnels of one agent since it last told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Traffic {
+    /// Bytes that it got.
+    pub received: u64,
+    /// Bytes that it sent.
+    pub sent: u64,
+    /// Connections that were open.
+    pub connections: u64,
+    /// Seconds of a round trip, the median over its connections.
+    pub latency: Option<f64>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByPath {
     path: Path,
@@ -51,12 +64,16 @@ enum Status {
     Disconnected,
 }
 
-/// What all clients of this proxy have told.
+/// What all clients and agents of this proxy have told.
 #[derive(Debug)]
 pub struct Telemetry {
     events: Family<ByPathAndStatus, Counter<u64, AtomicU64>>,
     setup: Family<ByPath, Histogram>,
     latency: Family<ByPath, Histogram>,
+    received: Counter<u64, AtomicU64>,
+    sent: Counter<u64, AtomicU64>,
+    connections: Counter<u64, AtomicU64>,
+    agent_latency: Histogram,
 }
 
 impl Default for Telemetry {
@@ -68,6 +85,10 @@ impl Default for Telemetry {
             events: Family::default(),
             setup: Family::new_with_constructor(setup),
             latency: Family::new_with_constructor(latency),
+            received: Counter::default(),
+            sent: Counter::default(),
+            connections: Counter::default(),
+            agent_latency: latency(),
         }
     }
 }
@@ -75,7 +96,7 @@ impl Default for Telemetry {
 impl Telemetry {
     /// Shows it in the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        let Self { events, setup, latency } = self;
+        let Self { events, setup, latency, received, sent, connections, agent_latency } = self;
         registry.register(
             "client_connections",
             "Beginnings and ends of tunnels that v2 clients told, by how they carry packets",
@@ -85,6 +106,24 @@ impl Telemetry {
         registry.register_with_unit("client_setup", help, Unit::Seconds, setup.clone());
         let help = "Round trips through tunnels of v2 clients, as they told";
         registry.register_with_unit("client_latency", help, Unit::Seconds, latency.clone());
+        let help = "Bytes that v2 agents got through their tunnels, as they told";
+        registry.register_with_unit("agent_received", help, Unit::Bytes, received.clone());
+        let help = "Bytes that v2 agents sent through their tunnels, as they told";
+        registry.register_with_unit("agent_sent", help, Unit::Bytes, sent.clone());
+        let help = "Connections to v2 agents, counted once in each interval of their statistics";
+        registry.register("agent_connections", help, connections.clone());
+        let help = "Median round trips of v2 agents, as they told";
+        registry.register_with_unit("agent_latency", help, Unit::Seconds, agent_latency.clone());
+    }
+
+    /// Counts what an agent tells.
+    pub fn carried(&self, traffic: &Traffic) {
+        self.received.inc_by(traffic.received);
+        self.sent.inc_by(traffic.sent);
+        self.connections.inc_by(traffic.connections);
+        if let Some(seconds) = traffic.latency {
+            self.agent_latency.observe(seconds);
+        }
     }
 
     /// Counts what a client tells.

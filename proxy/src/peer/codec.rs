@@ -10,6 +10,9 @@ use crate::message::{Ask, Delivery, Ending, Malformed, Refused};
 
 /// One open connection of a peer, in one wire format.
 pub trait Codec: Send + Sized + 'static {
+    /// Its name in metrics.
+    const PROTOCOL: &'static str;
+
     /// Waits for what the peer says next. While `asks` is false no ask is returned; the codec may read all the same, to keep
     /// the connection alive.
     ///

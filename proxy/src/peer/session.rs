@@ -57,11 +57,12 @@ pub fn run<C: Codec>(
     admitted: Admitted,
     options: Options,
 ) -> impl Future<Output = ()> + Send {
-    let begun = match switchboard.join(admitted.id, admitted.proof.clone()) {
+    switchboard.metrics.session_began(C::PROTOCOL);
+    let begun = match switchboard.join(admitted.id, admitted.proof.clone(), admitted.only) {
         Some(joined) => Ok(Box::new(Session::new(codec, switchboard, admitted, joined, options))),
         // A newer session of the peer is here already.
         None => {
-            switchboard.end_trace(admitted.id, closing::<C>(&Ending::Superseded));
+            switchboard.end_trace(admitted.id, closing::<C>(&switchboard, &Ending::Superseded));
             Err(Box::pin(codec.end(Ending::Superseded, options.patience())))
         }
     };
@@ -148,7 +149,7 @@ impl<C: Codec> Session<C> {
         tracing::debug!(id = %self.id, trace_id = self.switchboard.traces.id(self.id), ?end, "session ended");
         // Without effect after a goodbye, or when the switchboard ended the session itself.
         self.switchboard.lose(self.id);
-        self.end_trace(&end);
+        self.record(&end);
         // A superseded peer is still connected. A peer that never attached was never connected.
         if self.connected && !matches!(end, End::Ended(Ending::Superseded)) {
             self.sighted(Sighting::gone());
@@ -268,11 +269,19 @@ impl<C: Codec> Session<C> {
         delivery.ending.map_or(Ok(()), |ending| Err(End::Ended(ending)))
     }
 
-    fn end_trace(&self, end: &End) {
+    /// Counts the end, and ends the trace.
+    fn record(&self, end: &End) {
+        let metrics = &self.switchboard.metrics;
         let closing = match end {
-            End::Gone => Closing::Gone,
-            End::Silent => Closing::Silent,
-            End::Ended(ending) => closing::<C>(ending),
+            End::Gone => {
+                metrics.session_ended(C::PROTOCOL, "gone");
+                Closing::Gone
+            }
+            End::Silent => {
+                metrics.session_ended(C::PROTOCOL, "silent");
+                Closing::Silent
+            }
+            End::Ended(ending) => closing::<C>(&self.switchboard, ending),
         };
         if let End::Ended(Ending::Malformed(malformed)) = end {
             self.switchboard.traces.error(self.id, || malformed.to_string());
@@ -288,7 +297,9 @@ impl<C: Codec> Session<C> {
     }
 }
 
-fn closing<C: Codec>(ending: &Ending) -> Closing {
+/// Counts an ending, and says what a trace says of it.
+fn closing<C: Codec>(switchboard: &Switchboard, ending: &Ending) -> Closing {
+    switchboard.metrics.session_ended(C::PROTOCOL, C::code(ending));
     Closing::Closed { code: C::code(ending), wanted: ending.is_wanted() }
 }
 

@@ -137,6 +137,7 @@ impl Store {
                 proof,
                 role,
                 network: column(&row, function, 7)?,
+                only: None,
                 resume: column(&row, function, 6)?,
             });
         }
@@ -171,7 +172,7 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Opens sessions.
+    /// Opens sessions. Their tunnels to others than `only` are closed.
     ///
     /// # Errors
     /// When the call fails.
@@ -180,12 +181,15 @@ impl Store {
         registration: Uuid,
         ids: &[SessionId],
         proofs: &[&str],
+        only: &[Option<Uuid>],
     ) -> Result<(), StoreError> {
-        self.proved_sessions("attach_peers", "SELECT tailnet.attach_peers($1, $2, $3, $4)", registration, ids, proofs)
-            .await
+        let (peers, numbers) = unzip(ids);
+        let sql = "SELECT tailnet.attach_peers($1, $2, $3, $4, $5)";
+        let params: [Param<'_>; 5] = [&registration, &peers, &numbers, &proofs, &limits(only)];
+        self.connection.call("attach_peers", sql, &params).await
     }
 
-    /// Opens sessions again, with their nodes and the tunnels that they opened.
+    /// Opens sessions again, with their nodes and the tunnels that they opened. Their tunnels to others than `only` are closed.
     ///
     /// # Errors
     /// When the call fails.
@@ -196,11 +200,13 @@ impl Store {
         proofs: &[&str],
         nodes: &[Option<&str>],
         tunnels: &[(Uuid, Uuid)],
+        only: &[Option<Uuid>],
     ) -> Result<(), StoreError> {
         let (peers, numbers) = unzip(ids);
         let (srcs, dsts): (Vec<_>, Vec<_>) = tunnels.iter().copied().unzip();
-        let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6, $7)";
-        let params: [Param<'_>; 7] = [&registration, &peers, &numbers, &proofs, &nodes, &srcs, &dsts];
+        let sql = "SELECT tailnet.restore_peers($1, $2, $3, $4, $5, $6, $7, $8)";
+        let only = limits(only);
+        let params: [Param<'_>; 8] = [&registration, &peers, &numbers, &proofs, &nodes, &srcs, &dsts, &only];
         self.connection.call("restore_peers", sql, &params).await
     }
 
@@ -237,14 +243,9 @@ impl Store {
         ids: &[SessionId],
         proofs: &[&str],
     ) -> Result<(), StoreError> {
-        self.proved_sessions(
-            "disconnect_peers",
-            "SELECT tailnet.disconnect_peers($1, $2, $3, $4)",
-            registration,
-            ids,
-            proofs,
-        )
-        .await
+        let (peers, numbers) = unzip(ids);
+        let sql = "SELECT tailnet.disconnect_peers($1, $2, $3, $4)";
+        self.connection.call("disconnect_peers", sql, &[&registration, &peers, &numbers, &proofs]).await
     }
 
     /// Opens tunnels from the peers of the sessions.
@@ -283,18 +284,6 @@ impl Store {
         self.ends("view_peers", "SELECT tailnet.view_peers($1, $2, $3, $4)", registration, afters).await
     }
 
-    async fn proved_sessions(
-        &mut self,
-        function: &'static str,
-        sql: &'static str,
-        registration: Uuid,
-        ids: &[SessionId],
-        proofs: &[&str],
-    ) -> Result<(), StoreError> {
-        let (peers, numbers) = unzip(ids);
-        self.connection.call(function, sql, &[&registration, &peers, &numbers, &proofs]).await
-    }
-
     async fn sessions(
         &mut self,
         function: &'static str,
@@ -317,6 +306,11 @@ impl Store {
         let (peers, numbers) = unzip(&ids);
         self.connection.call(function, sql, &[&registration, &peers, &numbers, &others]).await
     }
+}
+
+/// Most batches have no session with such a limit: then nothing is sent, and nothing is looked for.
+fn limits(only: &[Option<Uuid>]) -> Option<&[Option<Uuid>]> {
+    only.iter().any(Option::is_some).then_some(only)
 }
 
 fn unzip(ids: &[SessionId]) -> (Vec<Uuid>, Vec<i64>) {

@@ -36,6 +36,7 @@ impl Clone for Local {
         Self {
             session: self.session,
             proof: self.proof.clone(),
+            only: self.only,
             outbox: Arc::new(Outbox::clone(&self.outbox)),
             node: self.node.clone(),
             wishes: self.wishes.clone(),
@@ -49,8 +50,8 @@ impl Clone for Local {
 
 impl Hash for Local {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // A session has one proof.
-        let Self { session, proof: _, outbox, node, wishes, restoring, partners, covered, withheld } = self;
+        // A session has one proof, and one path on which it came.
+        let Self { session, proof: _, only: _, outbox, node, wishes, restoring, partners, covered, withheld } = self;
         (session, outbox, node.as_ref().map(Node::as_str), wishes, restoring, partners, covered, withheld).hash(state);
     }
 }

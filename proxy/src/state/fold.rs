@@ -61,16 +61,17 @@ impl Fold {
         Some(outbox)
     }
 
-    /// Keeps the proof of a session.
-    pub fn prove(&mut self, id: SessionId, proof: Proof) {
+    /// Keeps what the session was admitted with: the proof of its number, and the only peer that it may have a tunnel to (None:
+    /// policy alone decides).
+    pub fn admitted(&mut self, id: SessionId, proof: Proof, only: Option<Uuid>) {
         if let Some(local) = self.get_mut(id) {
-            local.proof = proof;
+            (local.proof, local.only) = (proof, only);
         }
     }
 
-    /// The proof of a session; None: it ended.
-    pub fn proof(&self, id: SessionId) -> Option<Proof> {
-        self.get(id).map(|local| local.proof.clone())
+    /// What a session was admitted with, see [`Self::admitted`]; None: it ended.
+    pub fn admission(&self, id: SessionId) -> Option<(Proof, Option<Uuid>)> {
+        self.get(id).map(|local| (local.proof.clone(), local.only))
     }
 
     /// A session of this proxy ended. Whether it was still one of this fold.

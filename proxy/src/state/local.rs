@@ -38,6 +38,8 @@ pub struct Local {
     pub session: i64,
     /// Proves that number.
     pub proof: Proof,
+    /// The only peer that it may have a tunnel to; None: policy alone decides.
+    pub only: Option<Uuid>,
     /// Where its updates go.
     pub outbox: Arc<Outbox>,
     /// The last node that it announced.
@@ -81,6 +83,8 @@ pub(super) enum Coverage {
 pub struct RestoreState {
     /// Proves the number of the session.
     pub proof: Proof,
+    /// The only peer that it may have a tunnel to.
+    pub only: Option<Uuid>,
     /// The last node that it announced.
     pub node: Option<Node>,
     /// The other ends of the tunnels that it opened.
@@ -104,6 +108,7 @@ impl Local {
         Self {
             session,
             proof: Proof::default(),
+            only: None,
             outbox,
             node: None,
             wishes: Wishes::default(),
@@ -240,7 +245,7 @@ impl Local {
         let logged = self.partners.iter().filter(|(_, partnership)| partnership.outbound).map(|(id, _)| id);
         let kept = logged.filter(|id| self.wishes.get(*id).is_none());
         let tunnels = kept.chain(self.wishes.iter().filter(|(_, wish)| *wish == Wish::Open).map(|(id, _)| id));
-        RestoreState { proof: self.proof.clone(), node: self.node.clone(), tunnels: tunnels.collect() }
+        RestoreState { proof: self.proof.clone(), only: self.only, node: self.node.clone(), tunnels: tunnels.collect() }
     }
 
     fn covers(&self, other: Uuid) -> bool {

@@ -181,7 +181,7 @@ impl World {
         // A session that is superseded after a crash, before it was restored, takes its tunnels with it.
         self.may_leave(id.peer);
         if let Some(Joined { outbox, attached }) =
-            self.proxies[proxy].switchboard.join(wire::session_id(id), Proof::default())
+            self.proxies[proxy].switchboard.join(wire::session_id(id), Proof::default(), None)
         {
             self.sockets.push(Socket {
                 id,

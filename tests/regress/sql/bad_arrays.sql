@@ -13,6 +13,7 @@ SELECT tailnet.attach_peers(NULL, ARRAY[:a1], '{1}', '{p}');
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1, NULL], '{1,2}', '{p,p}');
 SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1,2}', '{p}');
 SELECT tailnet.attach_peers(:'x', array_fill(:a1, '{4097}'), array_fill(1::bigint, '{4097}'), '{p}');
+SELECT tailnet.attach_peers(:'x', ARRAY[:a1], '{1}', '{p}', '{}');
 SELECT tailnet.restore_peers(:'x', ARRAY[:a1], '{1}', '{p}', NULL, '{}', '{}');
 SELECT tailnet.restore_peers(:'x', ARRAY[:a1], '{1}', '{p}', '{}', '{}', '{}');
 SELECT tailnet.restore_peers(:'x', ARRAY[:a1], '{1}', '{p}', '{NULL}', ARRAY[:a1], '{}');

@@ -81,15 +81,30 @@ SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
 SELECT name, coordinator, status FROM tailnet.peers ORDER BY 1;
 SELECT pg_temp.told('x') \g /dev/null
 
+-- A session that may have a tunnel to one peer only closes those to others, which an older session opened. Tunnels of other
+-- peers stay.
+SELECT tailnet.open_tunnels(:'x', ARRAY[:b1, :b1], '{31,31}', ARRAY[:c1, :a1]);
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+SELECT tailnet.attach_peers(:'x', ARRAY[:c2, :b1], '{38,38}', pg_temp.proofs(ARRAY[:c2, :b1], '{38,38}'), ARRAY[NULL, :a1]::uuid[]);
+SELECT pg_temp.told('x');
+SELECT pg_temp.told('y');
+SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
+-- So does one that is restored.
+SELECT tailnet.open_tunnels(:'x', ARRAY[:b1], '{38}', ARRAY[:c1]);
+SELECT tailnet.restore_peers(:'x', ARRAY[:b1], '{39}', pg_temp.proofs(ARRAY[:b1], '{39}'), '{NULL}', ARRAY[:b1], ARRAY[:a1],
+    ARRAY[:a1]);
+SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
+SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
+
 -- Sessions, nodes and tunnels are restored into empty tables. Tunnels that are no longer allowed are left out silently.
 TRUNCATE tailnet_private.peers, tailnet_private.tunnels;
-SELECT pg_temp.restore_peers(:'x', ARRAY[:b1, :c1], '{31,40}', ARRAY['{"key":"b"}', NULL],
+SELECT pg_temp.restore_peers(:'x', ARRAY[:b1, :c1], '{41,40}', ARRAY['{"key":"b"}', NULL],
     ARRAY[:b1, :c1, :c1, :a2], ARRAY[:c1, :a1, :a2, :a1]);
 SELECT pg_temp.told('x');
 SELECT src_name, dst_name FROM tailnet.tunnels ORDER BY 1, 2;
 SELECT name, coordinator, status, node FROM tailnet.peers ORDER BY 1;
 -- Restoring a second time changes nothing.
-SELECT pg_temp.restore_peers(:'x', ARRAY[:b1], '{31}', ARRAY['{"key":"b"}'], ARRAY[:b1], ARRAY[:c1]);
+SELECT pg_temp.restore_peers(:'x', ARRAY[:b1], '{41}', ARRAY['{"key":"b"}'], ARRAY[:b1], ARRAY[:c1]);
 SELECT pg_temp.told('x');
 
 -- After a crash an older session cannot be restored, because a newer one was attached before the crash.

@@ -22,6 +22,8 @@ pub struct Admitted {
     pub role: Role,
     /// Its network.
     pub network: Uuid,
+    /// The only peer that it may have a tunnel to: the path of its connection names it. None: policy alone decides.
+    pub only: Option<Uuid>,
     /// With this the next connection is the same peer; None: its token alone makes it the same.
     pub resume: Option<String>,
 }

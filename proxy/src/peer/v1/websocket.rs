@@ -39,6 +39,8 @@ impl JsonCodec {
 }
 
 impl Codec for JsonCodec {
+    const PROTOCOL: &'static str = "v1";
+
     /// The asks come over the only stream, so nothing is read while none is wanted.
     async fn hear(&mut self, asks: bool) -> Result<Heard, HearError> {
         if !asks {

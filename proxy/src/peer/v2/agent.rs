@@ -5,7 +5,7 @@ use prost_types::{Duration, Timestamp};
 use tailnet_v2::messages::{
     agent::{
         BatchCreateLogsResponse, Connection, GetAnnouncementBannersResponse,
-        GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest,
+        GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest, Stats,
         UpdateLifecycleRequest, UpdateStartupRequest, UpdateStatsRequest, UpdateStatsResponse, connection,
         get_resources_monitoring_configuration_response::Config, lifecycle,
     },
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     batch::request::{AgentInfo, AgentState, agent_state},
     message::Report,
+    observe::telemetry::Traffic,
 };
 
 /// How often an agent sends its statistics. The first call, which is empty, asks for it.
@@ -27,6 +28,15 @@ const MONITORING: Config = Config { num_datapoints: 20, collection_interval_seco
 
 /// The most characters of a version or a directory that are kept.
 const MAX_TEXT: usize = 4096;
+
+/// What an agent told with a call that is answered at once.
+#[derive(Debug)]
+pub enum Told {
+    /// Its version or its lifecycle: to be written.
+    State(AgentState),
+    /// What went through its tunnels since it last told.
+    Traffic(Traffic),
+}
 
 /// What an agent may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,32 +92,45 @@ pub fn answer(
     agent: Uuid,
     info: Option<&AgentInfo>,
     map: Option<tailnet::DerpMap>,
-) -> Result<(Vec<u8>, Option<AgentState>), String> {
+) -> Result<(Vec<u8>, Option<Told>), String> {
     let answer = match method {
         Method::GetManifest => manifest(agent, info, map)?.encode_to_vec(),
         Method::UpdateStartup => {
             let told = decode::<UpdateStartupRequest>(message)?.startup.unwrap_or_default();
             let (version, directory) = (text(&told.version)?, text(&told.expanded_directory)?);
             let startup = Some(agent_state::Startup { version, directory });
-            return Ok((told.encode_to_vec(), Some(AgentState { startup, lifecycle: None })));
+            return Ok((told.encode_to_vec(), Some(Told::State(AgentState { startup, lifecycle: None }))));
         }
         Method::UpdateLifecycle => {
             let told = decode::<UpdateLifecycleRequest>(message)?.lifecycle.unwrap_or_default();
             let lifecycle = Some(agent_state::Lifecycle { state: state(told.state())?, since: since(&told)? });
-            return Ok((told.encode_to_vec(), Some(AgentState { startup: None, lifecycle })));
+            return Ok((told.encode_to_vec(), Some(Told::State(AgentState { startup: None, lifecycle }))));
         }
         Method::GetAnnouncementBanners => GetAnnouncementBannersResponse {}.encode_to_vec(),
         Method::GetResourcesMonitoringConfiguration => {
             GetResourcesMonitoringConfigurationResponse { config: Some(MONITORING) }.encode_to_vec()
         }
         Method::UpdateStats => {
-            decode::<UpdateStatsRequest>(message)?;
-            UpdateStatsResponse { report_interval: Some(STATS_INTERVAL) }.encode_to_vec()
+            // The first call is empty: it asks for the interval.
+            let traffic = decode::<UpdateStatsRequest>(message)?.stats.as_ref().map(traffic).map(Told::Traffic);
+            return Ok((UpdateStatsResponse { report_interval: Some(STATS_INTERVAL) }.encode_to_vec(), traffic));
         }
         Method::BatchCreateLogs => BatchCreateLogsResponse { log_limit_exceeded: true }.encode_to_vec(),
         Method::Ignored | Method::ReportConnection => Vec::new(),
     };
     Ok((answer, None))
+}
+
+fn traffic(stats: &Stats) -> Traffic {
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    let latency = stats.connection_median_latency_ms / 1000.0;
+    Traffic {
+        received: count(stats.rx_bytes),
+        sent: count(stats.tx_bytes),
+        connections: count(stats.connection_count),
+        // It is 0 or less while there is no connection.
+        latency: (latency > 0.0).then_some(latency),
+    }
 }
 
 /// A text that Postgres takes, no longer than it need be.
@@ -272,15 +295,35 @@ mod tests {
     }
 
     #[test]
+    fn statistics_are_counted_and_the_first_call_has_none() {
+        let told = |stats| {
+            let request = UpdateStatsRequest { stats }.encode_to_vec();
+            answer(Method::UpdateStats, &request, AGENT, None, None).expect("an answer").1
+        };
+        assert!(told(None).is_none());
+        let stats = Stats {
+            connection_count: -1,
+            connection_median_latency_ms: f64::NAN,
+            rx_bytes: 5,
+            tx_bytes: 7,
+            ..Default::default()
+        };
+        let Some(Told::Traffic(traffic)) = told(Some(stats)) else { panic!("statistics") };
+        assert_eq!(traffic, Traffic { received: 5, sent: 7, connections: 0, latency: None });
+    }
+
+    #[test]
     fn what_an_agent_tells_of_itself_is_checked() {
         let tell = |state, seconds: Option<i64>| {
             let changed_at = seconds.map(|seconds| Timestamp { seconds, nanos: 0 });
             let request = UpdateLifecycleRequest { lifecycle: Some(Lifecycle { state, changed_at }) };
             answer(Method::UpdateLifecycle, &request.encode_to_vec(), AGENT, None, None)
         };
-        let (_, state) = tell(lifecycle::State::Ready.into(), Some(0)).expect("a state");
+        let Ok((_, Some(Told::State(state)))) = tell(lifecycle::State::Ready.into(), Some(0)) else {
+            panic!("a state")
+        };
         let expected = agent_state::Lifecycle { state: "ready", since: "1970-01-01T00:00:00Z".to_owned() };
-        assert_eq!(state.and_then(|state| state.lifecycle), Some(expected));
+        assert_eq!(state.lifecycle, Some(expected));
         assert!(tell(0, Some(0)).is_err() && tell(77, Some(0)).is_err() && tell(5, None).is_err());
         assert!(text("a\0").is_err());
         assert_eq!(text(&"é".repeat(5000)).map(|text| text.chars().count()), Ok(MAX_TEXT));

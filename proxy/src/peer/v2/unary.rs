@@ -48,9 +48,9 @@ impl Method {
     }
 }
 
-/// The answer to a call for a resume token.
-pub fn resume_token(token: &str) -> Vec<u8> {
-    let expires_at = SystemTime::now() + RESUME_LIFE;
+/// The answer to a call for a resume token, which was made at this time.
+pub fn resume_token(token: &str, made_at: SystemTime) -> Vec<u8> {
+    let expires_at = made_at + RESUME_LIFE;
     RefreshResumeTokenResponse {
         token: token.to_owned(),
         refresh_in: Some(REFRESH),

@@ -4,7 +4,11 @@
 //! sends waits in [`Calls`] or in the coordination, both bounded. What is sent to it waits in the outbox, where it conflates,
 //! as long as the peer reads its updates slowly.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tailnet_v2::{
     calls::{Broken, Event, Message},
@@ -23,7 +27,8 @@ use crate::{
         codec::{Codec, HearError, Heard, WriteError},
         socket::{self, Socket},
         v2::{
-            agent, close,
+            agent::{self, Told},
+            close,
             coordination::{Coordination, LEFT},
             map_calls::MapCalls,
             to_peer,
@@ -76,7 +81,8 @@ pub struct ProtobufCodec {
     reports: Vec<(Uuid, StreamId)>,
     /// Reports that the session has not heard.
     unheard: Vec<Ask>,
-    resume: Option<String>,
+    /// The resume token, and when it was offered.
+    resume: Option<(String, SystemTime)>,
     /// Bytes came since the session last heard of it, and since the last ping.
     lives: bool,
     heard: bool,
@@ -208,16 +214,18 @@ impl ProtobufCodec {
             Method::Agent(method) => {
                 let map = self.maps.map();
                 let answer = agent::answer(method, &message.data, self.peer.id, self.peer.info.as_deref(), map);
-                answer.map(|(answer, state)| {
-                    if let Some(state) = state {
-                        self.switchboard.describe(self.peer.id, state);
+                answer.map(|(answer, told)| {
+                    match told {
+                        Some(Told::State(state)) => self.switchboard.describe(self.peer.id, state),
+                        Some(Told::Traffic(traffic)) => self.switchboard.metrics.telemetry.carried(&traffic),
+                        None => {}
                     }
                     answer
                 })
             }
             Method::PostTelemetry => unary::telemetry(&self.switchboard, &message.data),
             Method::RefreshResumeToken => match &self.resume {
-                Some(resume) => Ok(unary::resume_token(resume)),
+                Some((resume, made_at)) => Ok(unary::resume_token(resume, *made_at)),
                 // Its token alone makes it the same peer.
                 None => {
                     self.wire.calls.unknown(call, tailnet_v2::messages::path::REFRESH_RESUME_TOKEN);
@@ -257,6 +265,8 @@ impl ProtobufCodec {
 }
 
 impl Codec for ProtobufCodec {
+    const PROTOCOL: &'static str = "v2";
+
     async fn hear(&mut self, asks: bool) -> Result<Heard, HearError> {
         let took = self.takes_updates();
         loop {
@@ -317,7 +327,7 @@ impl Codec for ProtobufCodec {
 
     /// Told when it is asked for.
     async fn offer_resume(&mut self, token: &str, _: Duration) -> Result<(), WriteError> {
-        self.resume = Some(token.to_owned());
+        self.resume = Some((token.to_owned(), SystemTime::now()));
         Ok(())
     }
 

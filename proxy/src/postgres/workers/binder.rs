@@ -26,6 +26,8 @@ pub struct Binder;
 struct Entry {
     id: SessionId,
     request: BinderRequest,
+    /// The only peer that the session may have a tunnel to.
+    only: Option<Uuid>,
     node: Option<Node>,
     tunnels: Vec<Uuid>,
     /// Tunnels for which the call has no room.
@@ -83,13 +85,17 @@ impl Worker for Binder {
 
 /// Reads what is to be written, now, so that it is the latest. None: the session ended, and another request ends it.
 fn prepare(switchboard: &Switchboard, id: SessionId, request: BinderRequest) -> Option<Entry> {
-    let mut entry = Entry { id, request, node: None, tunnels: Vec::new(), overflow: Vec::new() };
+    let mut entry = Entry { id, request, only: None, node: None, tunnels: Vec::new(), overflow: Vec::new() };
     match entry.request.step {
-        Some(Step::Attach) => entry.request.proof = Some(switchboard.proof(id)?),
+        Some(Step::Attach) => {
+            let (proof, only) = switchboard.admission(id)?;
+            (entry.request.proof, entry.only) = (Some(proof), only);
+        }
         Some(Step::Bind) => entry.node = Some(switchboard.node(id)?),
         Some(Step::Restore) => {
             let state = switchboard.restore_state(id)?;
-            (entry.request.proof, entry.node, entry.tunnels) = (Some(state.proof), state.node, state.tunnels);
+            (entry.request.proof, entry.only) = (Some(state.proof), state.only);
+            (entry.node, entry.tunnels) = (state.node, state.tunnels);
             entry.overflow = entry.tunnels.split_off(entry.tunnels.len().min(MAX_BATCH));
         }
         Some(Step::Lose | Step::Disconnect) | None => {}
@@ -118,16 +124,17 @@ async fn call(store: &mut Store, registration: Uuid, step: Step, entries: &[Entr
     let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
     let proofs =
         || entries.iter().map(|entry| entry.request.proof.as_ref().map_or("", Proof::as_str)).collect::<Vec<_>>();
+    let only = || entries.iter().map(|entry| entry.only).collect::<Vec<_>>();
     let nodes = || entries.iter().map(|entry| entry.node.as_ref().map(Node::as_str));
     match step {
-        Step::Attach => store.attach_peers(registration, &ids, &proofs()).await,
+        Step::Attach => store.attach_peers(registration, &ids, &proofs(), &only()).await,
         Step::Bind => {
             let nodes: Vec<_> = nodes().map(|node| node.expect("prepared with a node")).collect();
             store.bind_peers(registration, &ids, &nodes).await
         }
         Step::Restore => {
             let tunnels: Vec<_> = entries.iter().flat_map(|e| e.tunnels.iter().map(|dst| (e.id.peer, *dst))).collect();
-            store.restore_peers(registration, &ids, &proofs(), &nodes().collect::<Vec<_>>(), &tunnels).await
+            store.restore_peers(registration, &ids, &proofs(), &nodes().collect::<Vec<_>>(), &tunnels, &only()).await
         }
         Step::Lose => store.lose_peers(registration, &ids).await,
         Step::Disconnect => store.disconnect_peers(registration, &ids, &proofs()).await,

@@ -19,9 +19,10 @@ impl Switchboard {
         self.lock().restore_state(id)
     }
 
-    /// The proof of a session; None: the session ended.
-    pub fn proof(&self, id: SessionId) -> Option<Proof> {
-        self.lock().proof(id)
+    /// What a session was admitted with: the proof of its number, and the only peer that it may have a tunnel to. None: the
+    /// session ended.
+    pub fn admission(&self, id: SessionId) -> Option<(Proof, Option<Uuid>)> {
+        self.lock().admission(id)
     }
 
     /// The last node of a session; None: the session ended.

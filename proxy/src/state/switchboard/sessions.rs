@@ -4,6 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tailnet_wire::{Node, SessionId};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{Joined, Switchboard};
 use crate::{
@@ -24,11 +25,11 @@ impl Switchboard {
         self.questions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A session begins; None: a newer one of its peer is here already.
-    pub fn join(&self, id: SessionId, proof: Proof) -> Option<Joined> {
+    /// A session begins, which may have tunnels to `only`, or to all that policy allows; None: a newer one of its peer is here already.
+    pub fn join(&self, id: SessionId, proof: Proof, only: Option<Uuid>) -> Option<Joined> {
         let mut fold = self.lock();
         let outbox = fold.open(id)?;
-        fold.prove(id, proof);
+        fold.admitted(id, proof, only);
         let (done, attached) = oneshot::channel();
         self.binder.push(id, BinderRequest { done: vec![done], ..BinderRequest::new(Step::Attach) });
         self.metrics.sessions.set(fold.len() as i64);
@@ -46,10 +47,11 @@ impl Switchboard {
     /// Ends a session with a goodbye. The receiver is told when Postgres knows; None: the session ended already.
     pub fn disconnect(&self, id: SessionId) -> Option<oneshot::Receiver<()>> {
         let mut fold = self.lock();
-        let proof = Some(fold.proof(id)?);
+        let (proof, _) = fold.admission(id)?;
         fold.close(id);
         let (done, committed) = oneshot::channel();
-        self.binder.push(id, BinderRequest { done: vec![done], proof, ..BinderRequest::new(Step::Disconnect) });
+        self.binder
+            .push(id, BinderRequest { done: vec![done], proof: Some(proof), ..BinderRequest::new(Step::Disconnect) });
         self.metrics.sessions.set(fold.len() as i64);
         Some(committed)
     }

@@ -156,7 +156,7 @@ impl Coordinator {
         let ids: Vec<SessionId> = sessions.values().copied().collect();
         for batch in ids.chunks(batching.limit) {
             let proofs: Vec<&str> = batch.iter().map(|id| proofs[id].as_str()).collect();
-            store.attach_peers(registration, batch, &proofs).await?;
+            store.attach_peers(registration, batch, &proofs, &vec![None; batch.len()]).await?;
         }
         let (binder, workers) = (Arc::<Batcher<_, _>>::default(), config.workers().binder);
         for _ in 0..workers {
