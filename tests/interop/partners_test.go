@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -390,5 +391,39 @@ func (w *world) parallel(count int, do func(n int) error) {
 	close(failed)
 	if err, any := <-failed; any {
 		w.Fatalf("%d of %d failed, such as: %v", len(failed)+1, count, err)
+	}
+}
+
+func TestB115_AJSONPeerIsToldTheDERPMapIfItAsks(t *testing.T) {
+	w := newWorld(t)
+	_, token := w.peer("client")
+	asks, silent := w.jsonPeer(0, token), w.jsonPeer(1, w.key())
+	next := func(peer *jsonPeer) string {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, text, err := peer.socket.Read(ctx)
+		w.must(err)
+		return string(text)
+	}
+	expect := func(expected string) {
+		t.Helper()
+		var frame, want any
+		w.must(json.Unmarshal([]byte(next(asks)), &frame))
+		w.must(json.Unmarshal([]byte(`{"derp_map":`+expected+`}`), &want))
+		if !reflect.DeepEqual(frame, want) {
+			t.Fatalf("%v, expected %v", frame, want)
+		}
+	}
+	asks.send(`{"derp_map": {}}`)
+	expect(derpMap)
+	changed := strings.Replace(derpMap, "derp.example.com", "other.example.com", 1)
+	w.sql("SELECT tailnet.set_derp_map($1, $2)", w.network, changed)
+	expect(changed)
+	w.sql("SELECT tailnet.set_derp_map($1, NULL)", w.network)
+	expect("null")
+	// It did not ask: the first that it is told is why its session ends.
+	silent.send(`{"derp_map": {"version": 1}}`)
+	if frame := next(silent); !strings.Contains(frame, "unknown field `version`") {
+		t.Fatal(frame)
 	}
 }

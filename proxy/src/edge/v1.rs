@@ -19,7 +19,7 @@ use crate::{
         upgrade::{SocketOptions, Upgrade},
     },
     observe::trace::Trace,
-    peer::v1::{JsonCodec, SUBPROTOCOL, from_peer::MAX_MESSAGE},
+    peer::v1::{JsonCodec, SUBPROTOCOL, from_peer::MAX_MESSAGE, map_frames::MapFrames},
 };
 
 /// The path of the upgrade.
@@ -51,7 +51,8 @@ async fn accept(
         .map_err(|error| plain(StatusCode::BAD_REQUEST, format!("{error}\n"), None))?;
     let options = SocketOptions { subprotocol: Some(SUBPROTOCOL), max_message: MAX_MESSAGE };
     let peer = admitted.id.peer;
-    Ok(admission.open(upgrade, options, admitted, trace, move |socket| JsonCodec::new(socket, peer)))
+    let maps = MapFrames::new(Arc::clone(&admission.switchboard), admitted.network);
+    Ok(admission.open(upgrade, options, admitted, trace, move |socket| JsonCodec::new(socket, peer, maps)))
 }
 
 fn rejected(rejection: Rejection) -> Response<Body> {

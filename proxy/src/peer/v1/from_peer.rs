@@ -21,11 +21,22 @@ struct Frame {
     #[serde(default, deserialize_with = "object")]
     remove_tunnel: Option<Target>,
     #[serde(default, deserialize_with = "object")]
-    disconnect: Option<Disconnect>,
+    disconnect: Option<Nothing>,
     #[serde(default)]
     ready_for_handshake: Vec<Object<Target>>,
     #[serde(default, deserialize_with = "reports")]
     report_connections: Vec<RawReport>,
+    #[serde(default, deserialize_with = "object")]
+    derp_map: Option<Nothing>,
+}
+
+/// What a message asks.
+#[derive(Debug)]
+pub struct Request {
+    /// It asks for the DERP map, and for its changes.
+    pub derp_map: bool,
+    /// The rest, in the order in which that is done.
+    pub asks: Vec<Ask>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,7 +54,7 @@ struct Target {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Disconnect {}
+struct Nothing {}
 
 /// A report as it came: its id, and the fields of its event.
 type RawReport = (Uuid, Map<String, Value>);
@@ -52,9 +63,11 @@ type RawReport = (Uuid, Map<String, Value>);
 ///
 /// # Errors
 /// When it is not JSON, or not a request.
-pub fn parse(text: &str, peer: Uuid) -> Result<Vec<Ask>, Malformed> {
+pub fn parse(text: &str, peer: Uuid) -> Result<Request, Malformed> {
     let error = match serde_json::from_str::<Object<Frame>>(text) {
-        Ok(Object(frame)) => return Ok(frame.asks(peer)),
+        Ok(Object(frame)) => {
+            return Ok(Request { derp_map: frame.derp_map.is_some(), asks: frame.asks(peer) });
+        }
         Err(error) => error,
     };
     // The parser stops at the first wrong field. Look whether the rest is JSON at all.
@@ -147,7 +160,7 @@ mod tests {
     const PEER: Uuid = Uuid::from_u128(9);
 
     fn asks(text: &str) -> Vec<Ask> {
-        parse(text, PEER).expect("a frame")
+        parse(text, PEER).expect("a frame").asks
     }
 
     fn wrong(text: &str) -> (MalformedKind, String) {
@@ -175,6 +188,9 @@ mod tests {
         );
         assert_eq!(several.iter().map(Ask::requests).sum::<usize>(), 3);
         assert!(asks("{}").is_empty());
+        for (text, derp_map) in [("{}", false), (r#"{"derp_map":{}}"#, true)] {
+            assert_eq!(parse(text, PEER).expect("a frame").derp_map, derp_map);
+        }
     }
 
     fn reports_of(asks: &[Ask]) -> &[Report] {
@@ -196,7 +212,7 @@ mod tests {
             (r#","connect_time":7"#, "invalid type: integer `7`, expected a string at line 1 column 68"),
             (r#","connect_time":"2026-01-01","owner":"a\u0000b""#, "event 1 has the character U+0000 in owner"),
         ] {
-            let asks = super::parse(&frame(fields), PEER).expect("a frame");
+            let asks = super::parse(&frame(fields), PEER).expect("a frame").asks;
             let [Report { event: Err(problem), .. }] = reports_of(&asks) else { panic!("{asks:?}") };
             assert!(problem.contains(named), "{problem}");
         }
@@ -228,6 +244,7 @@ mod tests {
             (r#"{"remove_tunnel":{}}"#, "missing field `id`"),
             (r#"{"update_self":{}}"#, "missing field `node`"),
             (r#"{"disconnect":true}"#, "expected an object"),
+            (r#"{"derp_map":{"version":1}}"#, "unknown field `version`"),
             (r#"{"disconnect":{},"disconnect":{}}"#, "duplicate field `disconnect`"),
             (r#"{"ready_for_handshake":{}}"#, "expected a sequence"),
             (r#"{"ready_for_handshake":[[]]}"#, "expected an object"),

@@ -3,10 +3,12 @@
 //! - [`websocket`]: the websocket
 //! - [`from_peer`]: what a peer sends
 //! - [`to_peer`]: what it is sent: updates, acknowledgements, refusals in words
+//! - [`map_frames`]: the DERP map, for a peer that asked
 //! - [`close`]: the code and the reason with which a session ends
 
 pub mod close;
 pub mod from_peer;
+pub mod map_frames;
 pub mod to_peer;
 pub mod websocket;
 

@@ -1,6 +1,7 @@
 //! What a peer is sent: docs/protocol.md, "To the peer".
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tailnet_wire::{Node, Refusal, Role};
 use uuid::Uuid;
 
@@ -45,6 +46,15 @@ pub fn acknowledged(ids: &[Uuid]) -> String {
         acknowledged: &'a [Uuid],
     }
     text(&Acknowledged { acknowledged: ids })
+}
+
+/// The text of a frame with the DERP map; None: the network has none.
+pub fn derp_map(map: Option<&RawValue>) -> String {
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        derp_map: Option<&'a RawValue>,
+    }
+    text(&Frame { derp_map: map })
 }
 
 /// The text of the frame with which a peer comes back as the same peer.

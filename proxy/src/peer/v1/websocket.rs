@@ -12,7 +12,7 @@ use crate::{
     peer::{
         codec::{Codec, HearError, Heard, WriteError},
         socket::{self, Socket},
-        v1::{close, from_peer, to_peer},
+        v1::{close, from_peer, map_frames::MapFrames, to_peer},
     },
 };
 
@@ -22,12 +22,32 @@ pub struct JsonCodec {
     socket: Socket,
     /// Whose websocket it is.
     peer: Uuid,
+    maps: MapFrames,
 }
 
 impl JsonCodec {
     /// The codec of a websocket that has just opened.
-    pub fn new(socket: Socket, peer: Uuid) -> Self {
-        Self { socket, peer }
+    pub fn new(socket: Socket, peer: Uuid, maps: MapFrames) -> Self {
+        Self { socket, peer, maps }
+    }
+
+    /// What a message of the peer says.
+    fn read(&mut self, message: Option<Result<Message, SocketError>>) -> Result<Heard, HearError> {
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                let request = from_peer::parse(&text, self.peer).map_err(HearError::Malformed)?;
+                if request.derp_map {
+                    self.maps.ask();
+                }
+                Ok(Heard::Asks(request.asks))
+            }
+            Some(Ok(Message::Binary(_))) => Err(HearError::Malformed(from_peer::binary())),
+            Some(Ok(Message::Pong(_))) => Ok(Heard::Life),
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(Heard::Nothing),
+            Some(Err(SocketError::Capacity(_))) => Err(HearError::Malformed(from_peer::too_large())),
+            Some(Err(SocketError::Utf8(_))) => Err(HearError::Malformed(from_peer::not_utf8())),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(HearError::Gone),
+        }
     }
 
     async fn write(&mut self, message: Message, patience: Duration) -> Result<(), WriteError> {
@@ -43,19 +63,14 @@ impl Codec for JsonCodec {
 
     /// The asks come over the only stream, so nothing is read while none is wanted.
     async fn hear(&mut self, asks: bool) -> Result<Heard, HearError> {
-        if !asks {
-            return std::future::pending().await;
-        }
-        match self.socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                from_peer::parse(&text, self.peer).map(Heard::Asks).map_err(HearError::Malformed)
+        loop {
+            if !self.maps.tell(&mut self.socket).await {
+                return Err(HearError::Gone);
             }
-            Some(Ok(Message::Binary(_))) => Err(HearError::Malformed(from_peer::binary())),
-            Some(Ok(Message::Pong(_))) => Ok(Heard::Life),
-            Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(Heard::Nothing),
-            Some(Err(SocketError::Capacity(_))) => Err(HearError::Malformed(from_peer::too_large())),
-            Some(Err(SocketError::Utf8(_))) => Err(HearError::Malformed(from_peer::not_utf8())),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(HearError::Gone),
+            tokio::select! {
+                message = self.socket.next(), if asks => return self.read(message),
+                () = self.maps.changed() => {}
+            }
         }
     }
 
