@@ -31,6 +31,12 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
+	return newWorldAlone(t)
+}
+
+// newWorldAlone is for a test that runs before those that run side by side.
+func newWorldAlone(t *testing.T) *world {
+	t.Helper()
 	url, proxies := os.Getenv("DATABASE_URL"), strings.Fields(os.Getenv("PROXY_URLS"))
 	if url == "" || len(proxies) == 0 {
 		t.Fatal("DATABASE_URL and PROXY_URLS say where the database and the proxies are: make test-interop sets them")

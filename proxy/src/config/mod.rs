@@ -218,13 +218,13 @@ impl Config {
         }
     }
 
-    /// How reports become batches.
+    /// How reports become batches. Those that agents wait for do not linger: their batches have a pace.
     pub fn report_batching(&self) -> Batching {
         Batching {
             limit: usize::from(self.report_limit),
             linger: self.report_interval,
             least: Duration::ZERO,
-            most: Duration::ZERO,
+            most: self.batch_interval,
         }
     }
 

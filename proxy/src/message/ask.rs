@@ -42,6 +42,8 @@ pub struct Report {
     pub id: Uuid,
     /// What happened, or why it can never be written.
     pub event: Result<ConnectionEvent, String>,
+    /// The agent waits for the answer: it reports nothing more until then.
+    pub awaited: bool,
 }
 
 impl Ask {

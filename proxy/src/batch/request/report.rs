@@ -28,4 +28,8 @@ impl Request for ReportRequest {
     fn merge(self, newer: Self) -> Self {
         newer
     }
+
+    fn is_urgent(&self) -> bool {
+        self.report.awaited
+    }
 }

@@ -104,7 +104,8 @@ impl Frame {
         let mut asks = Vec::new();
         if !self.report_connections.is_empty() {
             let reports = self.report_connections.into_iter();
-            asks.push(Ask::Report(reports.map(|(id, fields)| Report { id, event: event(peer, fields) }).collect()));
+            let report = |(id, fields)| Report { id, event: event(peer, fields), awaited: false };
+            asks.push(Ask::Report(reports.map(report).collect()));
         }
         asks.extend(self.update_self.map(|update| Ask::Announce(update.node)));
         asks.extend(self.add_tunnel.map(|target| Ask::Tunnel { dst: target.id, wish: Wish::Open }));

@@ -185,7 +185,7 @@ fn manifest(agent: Uuid, info: Option<&AgentInfo>, map: Option<tailnet::DerpMap>
 pub fn report(message: &[u8], agent: Uuid) -> Result<Report, String> {
     let connection = decode::<ReportConnectionRequest>(message)?.connection.ok_or("a report without a connection")?;
     let id = Uuid::new_v4();
-    Ok(Report { id, event: Ok(event(id, agent, &connection)?) })
+    Ok(Report { id, event: Ok(event(id, agent, &connection)?), awaited: true })
 }
 
 fn event(id: Uuid, agent: Uuid, connection: &Connection) -> Result<ConnectionEvent, String> {
