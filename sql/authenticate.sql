@@ -56,6 +56,7 @@ BEGIN
             SELECT CASE WHEN y.expires_at <= pg_catalog.clock_timestamp() OR t.expires_at <= pg_catalog.clock_timestamp()
                              THEN 'expired'
                         WHEN y.ended_at IS NOT NULL THEN 'revoked'
+                        WHEN y.kind <> 'shared' THEN 'enrolment'
                         WHEN q.resume <> '' AND r.peer IS NULL THEN 'resume'
                         WHEN p.id IS NULL
                              AND (SELECT n.peers FROM tailnet_private.key_peers n WHERE n.key_id = y.id) >= y.max_peers
@@ -74,4 +75,4 @@ BEGIN
     CROSS JOIN (SELECT s.number, s.secret FROM tailnet_private.secrets s ORDER BY s.number DESC LIMIT 1) k;
 END
 $$;
-COMMENT ON FUNCTION tailnet.authenticate(bytea[], text[]) IS 'For each SHA-256 of a known token, with the resume token that came with it (empty: none): its place in the array, and either the peer, the number of the session that it may open now, the proof of that number and, for a peer of a shared key, a new resume token; its network; or why it is refused: revoked, expired, resume (the resume token is not good) or full (the key has as many peers as it may)';
+COMMENT ON FUNCTION tailnet.authenticate(bytea[], text[]) IS 'For each SHA-256 of a known token, with the resume token that came with it (empty: none): its place in the array, and either the peer, the number of the session that it may open now, the proof of that number and, for a peer of a shared key, a new resume token; its network; or why it is refused: revoked, expired, resume (the resume token is not good), enrolment (it is a token to enrol with) or full (the key has as many peers as it may)';

@@ -25,6 +25,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA tailnet TO tailnet_reader;
 GRANT EXECUTE ON FUNCTION tailnet.tunnel_peer_ids(uuid[]), tailnet.tunnel_peer_bindings(uuid[]) TO tailnet_reader;
 GRANT EXECUTE ON FUNCTION
     tailnet.authenticate(bytea[], text[]),
+    tailnet.enrol(bytea[], uuid[]),
     tailnet.register_coordinator(uuid, text, integer),
     tailnet.listen_coordinator(uuid),
     tailnet.heartbeat_coordinator(uuid, boolean),

@@ -80,6 +80,7 @@ extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["dura
 extension_sql_file!("../../sql/derp_maps.sql", name = "derp_maps", requires = ["operators", "pending"]);
 extension_sql_file!("../../sql/secrets.sql", name = "secrets", requires = ["durable"]);
 extension_sql_file!("../../sql/keys.sql", name = "keys", requires = ["ephemeral", "operators"]);
+extension_sql_file!("../../sql/enrolments.sql", name = "enrolments", requires = ["policies"]);
 extension_sql_file!("../../sql/policies.sql", name = "policies", requires = ["keys", "pending"]);
 extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["keys", "secrets"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
@@ -94,7 +95,8 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["keys"]);
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires = ["agents", "connection_logs", "derp_maps", "keys", "pending", "policies", "secrets", "views"]
+    requires =
+        ["agents", "connection_logs", "derp_maps", "enrolments", "keys", "pending", "policies", "secrets", "views"]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",

@@ -46,7 +46,7 @@ const NOTIFY: [&str; 12] = [
 ];
 
 /// Calls of operators.
-const NO_NOTIFY: [&str; 14] = [
+const NO_NOTIFY: [&str; 15] = [
     "create_network('other')",
     "create_peer('home', 'hub')",
     "grant_tunnel(id(4), id(3))",
@@ -58,6 +58,7 @@ const NO_NOTIFY: [&str; 14] = [
     "rotate_token((SELECT key_id FROM tailnet.keys), '1 h')",
     "revoke_key((SELECT key_id FROM tailnet.keys))",
     "set_tags(id(3), '{a}')",
+    "enrol(ARRAY[sha256(convert_to((tailnet.create_key('home', 'agent', 'e', 'enrolment')).token, 'UTF8'))], ARRAY[id(9)])",
     "create_policy('home', 'p', 'a', 'b')",
     "drop_policy('home', 'p')",
     "set_clients_reach_all_agents('home', true)",

@@ -15,7 +15,7 @@ tests_on! {
 }
 
 /// All that a proxy calls.
-const PROXY_FUNCTIONS: [&str; 21] = [
+const PROXY_FUNCTIONS: [&str; 22] = [
     "agent_info_of",
     "attach_peers",
     "authenticate",
@@ -24,6 +24,7 @@ const PROXY_FUNCTIONS: [&str; 21] = [
     "close_tunnels",
     "derp_maps_of",
     "disconnect_peers",
+    "enrol",
     "heartbeat_coordinator",
     "judge_dials",
     "listen_coordinator",

@@ -18,7 +18,9 @@ const JUDGE: &str = concat!(
         SELECT r.ord, coalesce(i.id, t.key_id) AS src, t.key_id, r.dst
         FROM unnest($1, $2) WITH ORDINALITY r(hash, dst, ord)
         LEFT JOIN tailnet_private.identities i ON i.token_sha256 = r.hash
-        LEFT JOIN tailnet_private.tokens t ON t.sha256 = r.hash
+        LEFT JOIN (
+            tailnet_private.tokens t JOIN tailnet_private.keys k ON k.id = t.key_id AND k.kind = 'shared'
+        ) ON t.sha256 = r.hash
     ) q
     CROSS JOIN LATERAL (SELECT q.key_id) sp",
     tunnel_ends!(),

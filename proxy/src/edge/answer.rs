@@ -13,6 +13,11 @@ pub fn unavailable(reason: &'static str) -> Response<Body> {
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"), Some((header::RETRY_AFTER, RETRY_AFTER)))
 }
 
+/// The token is not good.
+pub fn unauthorized(text: &'static str) -> Response<Body> {
+    plain(StatusCode::UNAUTHORIZED, text, Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))))
+}
+
 /// A text, with a header.
 pub fn plain(status: StatusCode, text: impl Into<Body>, extra: Option<(HeaderName, HeaderValue)>) -> Response<Body> {
     let mut response = Response::new(text.into());

@@ -14,7 +14,7 @@ use crate::{
     edge::{
         admission::Admission,
         answer::{plain, unavailable},
-        v1, v2,
+        enrol, v1, v2,
     },
     state::switchboard::Switchboard,
 };
@@ -26,6 +26,7 @@ pub fn public(admission: Admission) -> Router {
         .route("/readyz", get(readyz))
         .merge(v1::routes())
         .merge(v2::routes())
+        .merge(enrol::routes())
         .with_state(admission)
 }
 

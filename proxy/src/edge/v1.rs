@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{Response, StatusCode},
     routing::get,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     batch::request::Denial,
     edge::{
         admission::{Admission, Rejection},
-        answer::{plain, unavailable},
+        answer::{plain, unauthorized, unavailable},
         resume, token,
         upgrade::{SocketOptions, Upgrade},
     },
@@ -66,10 +66,13 @@ fn rejected(rejection: Rejection) -> Response<Body> {
         Rejection::Denied(Denial::Resume) => {
             "the resume token is forged, expired, or of another key or network: connect without it as a new peer\n"
         }
+        Rejection::Denied(Denial::Enrolment) => {
+            "an enrolment key opens no session: trade it for a token with POST /v1/enrol\n"
+        }
         Rejection::Denied(Denial::Full) => {
             return plain(StatusCode::FORBIDDEN, "the key has as many peers as it may\n", None);
         }
         Rejection::Unavailable(reason) => return unavailable(reason),
     };
-    plain(StatusCode::UNAUTHORIZED, text, Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))))
+    unauthorized(text)
 }

@@ -116,6 +116,9 @@ impl From<Rejection> for Problem {
                 unauthorized("unknown or revoked token")
             }
             Rejection::Denied(Denial::Expired) => unauthorized("expired token"),
+            Rejection::Denied(Denial::Enrolment) => {
+                unauthorized("an enrolment key opens no session: trade it for a token with POST /v1/enrol")
+            }
             Rejection::Denied(Denial::Resume) => unauthorized("the resume token is not good").validation(
                 "resume_token",
                 "forged, expired, or of another key or network: connect without it as a new peer",

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::{
-    batch::request::{Admitted, Authentication, Proof},
+    batch::request::{Admitted, Authentication, Enrolled, Enrolment, Proof},
     postgres::{
         connection::{Connection, Param, column},
         database::Database,
@@ -142,6 +142,31 @@ impl Store {
             });
         }
         Ok(authenticated)
+    }
+
+    /// The peers that machines get for their tokens, once that is on disk.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn enrol(&mut self, hashes: &[&[u8]], machines: &[Uuid]) -> Result<Vec<Enrolment>, StoreError> {
+        let function = "enrol";
+        let sql = "SELECT ordinal, refused, peer_id, role, token FROM tailnet.enrol($1, $2)";
+        let rows = self.connection.rows(function, sql, &[&hashes, &machines]).await?;
+        let mut enrolments = vec![Enrolment::Unknown; hashes.len()];
+        for row in rows {
+            let ordinal: i32 = column(&row, function, 0)?;
+            let index = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
+            let Some(place) = index.and_then(|index| enrolments.get_mut(index)) else { continue };
+            *place = match column::<Option<String>>(&row, function, 1)? {
+                Some(refused) => Enrolment::Denied(refused.as_str().into()),
+                None => Enrolment::Enrolled(Enrolled {
+                    peer_id: column(&row, function, 2)?,
+                    role: column(&row, function, 3)?,
+                    token: column(&row, function, 4)?,
+                }),
+            };
+        }
+        Ok(enrolments)
     }
 
     /// Whether the peer of each token may open a tunnel to the agent at the same place.

@@ -2,7 +2,7 @@
 //!
 //! - [`session`]: to the binder: open, announce, restore and end sessions
 //! - [`tunnel`]: to the tunneler and the handshaker: open and close tunnels, carry ready-for-handshake
-//! - [`query`]: to the querier: check tokens and dials, ask for DERP maps, for what agents are told, and for pages of views
+//! - [`query`]: to the querier: check tokens and dials, enrol machines, ask for DERP maps, for what agents are told, and for pages of views
 //! - [`sighting`]: to the liveness worker: when agents were connected
 //! - [`agent_state`]: to the describer: what agents tell of themselves
 //! - [`report`]: to the reporter: what agents report of their connections
@@ -21,7 +21,10 @@ pub mod tunnel;
 pub use agent_state::AgentState;
 pub use permit::Permit;
 pub use proof::Proof;
-pub use query::{Admitted, AgentInfo, Authentication, Denial, QuerierRequest, Question, TokenHash};
+pub use query::{
+    Admitted, AgentInfo, Authentication, Denial, Enrolled, Enrolment, EnrolmentDenial, QuerierRequest, Question,
+    TokenHash,
+};
 pub use report::{ReportRequest, Room};
 pub use session::{BinderRequest, Step};
 pub use sighting::Sighting;

@@ -1,7 +1,8 @@
-//! Requests of the querier: it checks tokens and dials, and asks for DERP maps and pages of views.
+//! Requests of the querier: it checks tokens and dials, enrols machines, and asks for DERP maps and pages of views.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use serde::Serialize;
 use tailnet_wire::{Role, SessionId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -39,6 +40,62 @@ pub enum Authentication {
     Unknown,
 }
 
+/// The peer that a machine enrolled as.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Enrolled {
+    /// The peer.
+    pub peer_id: Uuid,
+    /// Its role.
+    pub role: String,
+    /// Its token. Nobody has seen it before.
+    pub token: String,
+}
+
+impl fmt::Debug for Enrolled {
+    /// Without the token: it must not be in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolled").field("peer_id", &self.peer_id).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// What the extension says to a machine that enrols.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enrolment {
+    /// It has a peer now.
+    Enrolled(Enrolled),
+    /// Its token is known, and makes no peer.
+    Denied(EnrolmentDenial),
+    /// Its token is not known.
+    Unknown,
+}
+
+/// Why a known token makes no peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnrolmentDenial {
+    /// The key was revoked.
+    Revoked,
+    /// The key or the token has expired.
+    Expired,
+    /// The key is for other uses.
+    Kind,
+    /// The key was used as often as it may be.
+    Used,
+    /// For a reason of a newer extension.
+    Other,
+}
+
+impl From<&str> for EnrolmentDenial {
+    fn from(word: &str) -> Self {
+        match word {
+            "revoked" => Self::Revoked,
+            "expired" => Self::Expired,
+            "kind" => Self::Kind,
+            "used" => Self::Used,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What an agent is told of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentInfo {
@@ -67,6 +124,8 @@ pub enum Denial {
     Resume,
     /// The key has as many peers as it may.
     Full,
+    /// It is the token of an enrolment key.
+    Enrolment,
     /// For a reason of a newer extension.
     Other,
 }
@@ -78,6 +137,7 @@ impl From<&str> for Denial {
             "expired" => Self::Expired,
             "resume" => Self::Resume,
             "full" => Self::Full,
+            "enrolment" => Self::Enrolment,
             _ => Self::Other,
         }
     }
@@ -96,6 +156,8 @@ pub enum Question {
     DerpMap(Uuid),
     /// About what an agent is told of itself, by a number of its own.
     AgentInfo(u64),
+    /// About a peer for a machine, by a number of its own.
+    Enrolment(u64),
 }
 
 /// What is asked.
@@ -127,6 +189,15 @@ pub enum QuerierRequest {
         agent: Uuid,
         /// It is dropped when Postgres does not answer.
         reply: oneshot::Sender<AgentInfo>,
+    },
+    /// Which peer does a machine get for this token?
+    Enrolment {
+        /// What the extension knows of the token.
+        hash: TokenHash,
+        /// The machine.
+        machine: Uuid,
+        /// It is dropped when Postgres does not answer.
+        reply: oneshot::Sender<Enrolment>,
     },
     /// The next page of a view.
     Page {

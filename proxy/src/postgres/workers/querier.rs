@@ -1,4 +1,4 @@
-//! Checks tokens and dials, and asks for DERP maps and for the pages of large views.
+//! Checks tokens and dials, enrols machines, and asks for DERP maps and for the pages of large views.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     batch::{
         batcher::Batcher,
         bisect::Bisect,
-        request::{AgentInfo, Authentication, QuerierRequest, Question, TokenHash},
+        request::{AgentInfo, Authentication, Enrolment, QuerierRequest, Question, TokenHash},
     },
     message::Refused,
     postgres::{
@@ -32,7 +32,11 @@ impl Worker for Querier {
         match question {
             Question::Page(id) => Some((*id, "view")),
             // It belongs to no connection yet: the upgrade has a span of its own.
-            Question::Token(_) | Question::Dial(_) | Question::DerpMap(_) | Question::AgentInfo(_) => None,
+            Question::Token(_)
+            | Question::Dial(_)
+            | Question::DerpMap(_)
+            | Question::AgentInfo(_)
+            | Question::Enrolment(_) => None,
         }
     }
 
@@ -47,7 +51,7 @@ impl Worker for Querier {
         registration: Uuid,
         batch: Vec<(Question, QuerierRequest)>,
     ) -> Outcome<Question, QuerierRequest> {
-        let (mut tokens, mut dials, mut agents) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tokens, mut dials, mut agents, mut machines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut maps, mut pages) = (Vec::new(), Vec::new());
         for (question, request) in batch {
             match (question, request) {
@@ -55,6 +59,7 @@ impl Worker for Querier {
                 (Question::Page(id), QuerierRequest::Page { after }) => pages.push((id, after)),
                 (_, QuerierRequest::Dial { hash, agent, reply }) => dials.push((hash, agent, reply)),
                 (_, QuerierRequest::AgentInfo { agent, reply }) => agents.push((agent, reply)),
+                (_, QuerierRequest::Enrolment { hash, machine, reply }) => machines.push((hash, machine, reply)),
                 (Question::DerpMap(network), QuerierRequest::DerpMap) => maps.push(network),
                 // Never made: a page is asked for by session, and a map by network.
                 (_, QuerierRequest::Page { .. } | QuerierRequest::DerpMap) => {}
@@ -64,6 +69,7 @@ impl Worker for Querier {
         errors.extend(authenticate(switchboard, store, tokens).await.err());
         errors.extend(judge(store, dials).await.err());
         errors.extend(describe(store, agents).await.err());
+        errors.extend(enrol(store, machines).await.err());
         let asked = ask_for_maps(switchboard, store, &maps).await.err();
         let unasked = if asked.is_some() { maps } else { Vec::new() };
         errors.extend(asked);
@@ -130,6 +136,24 @@ async fn describe(store: &mut Store, agents: Vec<(Uuid, oneshot::Sender<AgentInf
             // The receiver may be gone.
             let _ = reply.send(info.clone());
         }
+    }
+    Ok(())
+}
+
+/// A failed call is not tried again, as above. It may have been committed: then the machine gets the same peer when it asks again.
+async fn enrol(
+    store: &mut Store,
+    machines: Vec<(TokenHash, Uuid, oneshot::Sender<Enrolment>)>,
+) -> Result<(), StoreError> {
+    if machines.is_empty() {
+        return Ok(());
+    }
+    let hashes: Vec<&[u8]> = machines.iter().map(|(hash, ..)| hash.as_slice()).collect();
+    let ids: Vec<Uuid> = machines.iter().map(|(_, machine, _)| *machine).collect();
+    let enrolments = store.enrol(&hashes, &ids).await?;
+    for ((.., reply), enrolment) in machines.into_iter().zip(enrolments) {
+        // The receiver may be gone.
+        let _ = reply.send(enrolment);
     }
     Ok(())
 }

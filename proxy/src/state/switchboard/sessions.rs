@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::{Joined, Switchboard};
 use crate::{
-    batch::request::{Authentication, BinderRequest, Permit, Proof, QuerierRequest, Question, Step, TokenHash},
+    batch::request::{
+        Authentication, BinderRequest, Enrolment, Permit, Proof, QuerierRequest, Question, Step, TokenHash,
+    },
     message::{Ending, Refused},
     state::outbox::Outbox,
 };
@@ -18,6 +20,14 @@ impl Switchboard {
     pub fn authenticate(&self, hash: TokenHash, resume: String) -> oneshot::Receiver<Authentication> {
         let (reply, answer) = oneshot::channel();
         self.querier.push(Question::Token(self.number_question()), QuerierRequest::Token { hash, resume, reply });
+        answer
+    }
+
+    /// Asks for a peer for a machine. The answer is dropped when Postgres gives none.
+    pub fn enrol(&self, hash: TokenHash, machine: Uuid) -> oneshot::Receiver<Enrolment> {
+        let (reply, answer) = oneshot::channel();
+        let question = Question::Enrolment(self.number_question());
+        self.querier.push(question, QuerierRequest::Enrolment { hash, machine, reply });
         answer
     }
 
