@@ -57,7 +57,7 @@ BEGIN
                              THEN 'expired'
                         WHEN y.ended_at IS NOT NULL THEN 'revoked'
                         WHEN y.kind <> 'shared' THEN 'enrolment'
-                        WHEN q.resume <> '' AND r.peer IS NULL THEN 'resume'
+                        WHEN q.resume <> '' AND (r.peer IS NULL OR d.peer_id IS NOT NULL) THEN 'resume'
                         WHEN p.id IS NULL
                              AND (SELECT n.peers FROM tailnet_private.key_peers n WHERE n.key_id = y.id) >= y.max_peers
                              THEN 'full' END,
@@ -69,6 +69,7 @@ BEGIN
                 SELECT tailnet_private.resumed_peer(s.secret, q.resume, y.network_id, y.id) AS peer
             ) r
             LEFT JOIN tailnet_private.peers p ON p.id = r.peer
+            LEFT JOIN tailnet_private.tombstones d ON d.peer_id = r.peer
             WHERE t.sha256 = q.hash
         ) c
     ) a

@@ -9,7 +9,8 @@ CREATE TABLE tailnet_private.networks (
     clients_reach_all_agents boolean NOT NULL DEFAULT false,
     agent_connect_timeout interval NOT NULL DEFAULT '2 min' CHECK (agent_connect_timeout > '0'),
     agent_inactive_timeout interval NOT NULL DEFAULT '45 s' CHECK (agent_inactive_timeout > '0'),
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    deleted_at timestamptz
 );
 COMMENT ON TABLE tailnet_private.networks IS 'Networks: the unit of isolation and of ordering. Tunnels never cross networks';
 COMMENT ON COLUMN tailnet_private.networks.id IS 'The network. Its id decides which of the 64 advisory locks orders it';
@@ -18,6 +19,7 @@ COMMENT ON COLUMN tailnet_private.networks.clients_reach_all_agents IS 'Whether 
 COMMENT ON COLUMN tailnet_private.networks.agent_connect_timeout IS 'An agent that was made longer ago than this and has never connected has status timeout; see tailnet.set_agent_timeouts';
 COMMENT ON COLUMN tailnet_private.networks.agent_inactive_timeout IS 'An agent that was last heard longer ago than this has status disconnected; see tailnet.set_agent_timeouts';
 COMMENT ON COLUMN tailnet_private.networks.created_at IS 'When it was made, by the clock of the database';
+COMMENT ON COLUMN tailnet_private.networks.deleted_at IS 'When it was deleted: the proxies end its peers, and then delete its rows; NULL: it is not deleted';
 
 CREATE TABLE tailnet_private.identities (
     id uuid PRIMARY KEY CHECK (id <> '00000000-0000-0000-0000-000000000000'),

@@ -80,9 +80,10 @@ extension_sql_file!("../../sql/pending.sql", name = "pending", requires = ["dura
 extension_sql_file!("../../sql/derp_maps.sql", name = "derp_maps", requires = ["operators", "pending"]);
 extension_sql_file!("../../sql/secrets.sql", name = "secrets", requires = ["durable"]);
 extension_sql_file!("../../sql/keys.sql", name = "keys", requires = ["ephemeral", "operators"]);
+extension_sql_file!("../../sql/deletions.sql", name = "deletions", requires = ["policies"]);
 extension_sql_file!("../../sql/enrolments.sql", name = "enrolments", requires = ["policies"]);
 extension_sql_file!("../../sql/policies.sql", name = "policies", requires = ["keys", "pending"]);
-extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["keys", "secrets"]);
+extension_sql_file!("../../sql/authenticate.sql", name = "authenticate", requires = ["deletions", "secrets"]);
 extension_sql_file!("../../sql/lookups.sql", name = "lookups", requires = ["ephemeral"]);
 extension_sql_file!("../../sql/agent_connections.sql", name = "agent_connections", requires = ["durable"]);
 extension_sql_file!("../../sql/agents.sql", name = "agents", requires = ["agent_connections", "operators"]);
@@ -95,8 +96,18 @@ extension_sql_file!("../../sql/views.sql", name = "views", requires = ["keys"]);
 extension_sql_file!(
     "../../sql/view_comments.sql",
     name = "view_comments",
-    requires =
-        ["agents", "connection_logs", "derp_maps", "enrolments", "keys", "pending", "policies", "secrets", "views"]
+    requires = [
+        "agents",
+        "connection_logs",
+        "deletions",
+        "derp_maps",
+        "enrolments",
+        "keys",
+        "pending",
+        "policies",
+        "secrets",
+        "views"
+    ]
 );
 extension_sql_file!(
     "../../sql/function_comments.sql",

@@ -27,7 +27,9 @@ tests_on! {
 }
 
 async fn enrolment_key(stack: &Stack, more: &str) -> Result<TestKey> {
-    let sql = format!("SELECT key_id, token FROM tailnet.create_key($1, 'agent', 'fleet', 'enrolment', tags => '{{fleet}}'{more})");
+    let sql = format!(
+        "SELECT key_id, token FROM tailnet.create_key($1, 'agent', 'fleet', 'enrolment', tags => '{{fleet}}'{more})"
+    );
     let row = stack.operator.sql.query_one(&sql, &[&NETWORK]).await.context("cannot create a key")?;
     Ok(TestKey { id: row.get(0), role: Role::Agent, token: row.get(1) })
 }

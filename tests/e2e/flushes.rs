@@ -46,7 +46,7 @@ const NOTIFY: [&str; 12] = [
 ];
 
 /// Calls of operators.
-const NO_NOTIFY: [&str; 15] = [
+const NO_NOTIFY: [&str; 18] = [
     "create_network('other')",
     "create_peer('home', 'hub')",
     "grant_tunnel(id(4), id(3))",
@@ -62,6 +62,9 @@ const NO_NOTIFY: [&str; 15] = [
     "create_policy('home', 'p', 'a', 'b')",
     "drop_policy('home', 'p')",
     "set_clients_reach_all_agents('home', true)",
+    "disconnect_peer(id(4))",
+    "delete_peer((SELECT peer_id FROM tailnet.identities WHERE role = 'hub' AND name IS NULL LIMIT 1))",
+    "delete_network('other')",
 ];
 
 /// These processes write the log of Postgres to disk when they see fit, and would hide who else does.

@@ -31,6 +31,7 @@ mod bindings;
 mod connection_events;
 mod coordinators;
 mod cost;
+mod deletions;
 mod enrolments;
 mod flushes;
 mod frames;

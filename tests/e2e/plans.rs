@@ -67,7 +67,7 @@ const HEARTBEAT: &str = "UPDATE tailnet_private.coordinators SET heartbeat_at = 
 
 /// Every function of the extension, with a batch of 500 if it takes one, and the result: a call without an effect would
 /// not look up which proxies to tell. `$clients`, `$agents`… are arrays of 500; `$registration` is our own.
-const CALLS: [(&str, &str, &str); 36] = [
+const CALLS: [(&str, &str, &str); 38] = [
     ("authenticate", "$hashes, array_fill(''::text, '{500}')", "500 rows"),
     ("judge_dials", "$hashes, $granted", "1 row"),
     ("agent_info_of", "$agents", "500 rows"),
@@ -94,6 +94,8 @@ const CALLS: [(&str, &str, &str); 36] = [
     ("rotate_token", "c($from + 550)", "1 row"),
     ("revoke_peer", "c($from + 550)", "t"),
     ("reap", "$registration", "3"),
+    ("disconnect_peer", "c($from + 552)", "t"),
+    ("reap", "$registration", "1"),
     ("explain_tunnel", "c($from + 551), a($from + 570)", "1 row"),
     ("set_tags", "c($from + 551), '{ci}'", "t"),
     ("drop_policy", "'home', 'policy ' || ($from + 600)", "t"),
@@ -109,12 +111,14 @@ const CALLS: [(&str, &str, &str); 36] = [
 ];
 
 /// These functions read no large table, or no peer waits for them.
-const EXEMPT: [&str; 16] = [
+const EXEMPT: [&str; 18] = [
     "create_key",
     "create_network",
     "create_peer",
     "create_policy",
     "create_policy_test",
+    "delete_network",
+    "delete_peer",
     "derp_maps_of",
     "drop_connection_logs",
     "drop_policy_test",

@@ -50,7 +50,7 @@ CREATE PROCEDURE start() LANGUAGE sql AS $$
     FROM unnest('{x,y,z}'::text[]) name;
 $$;
 CREATE PROCEDURE stop() LANGUAGE sql AS $$
-    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.pending, tailnet_private.enrolments, tailnet_private.keys,
+    TRUNCATE tailnet_private.networks, tailnet_private.identities, tailnet_private.grants, tailnet_private.pending, tailnet_private.enrolments, tailnet_private.tombstones, tailnet_private.keys,
         tailnet_private.tokens, tailnet_private.key_peers, tailnet_private.tags, tailnet_private.policies, tailnet_private.policy_tests, tailnet_private.derp_maps, tailnet_private.coordinators,
         tailnet_private.restoration, tailnet_private.peers, tailnet_private.tunnels, tailnet_private.agent_connections, tailnet_private.agent_states, tailnet_private.agent_info, tailnet_private.connection_logs;
 $$;

@@ -129,6 +129,8 @@ pub enum Ending {
     Expired,
     /// Its key has as many peers as it may.
     Full,
+    /// An operator ended the session. The peer may connect again.
+    Disconnected,
     /// Its number comes without the proof that the extension gave with it. The peer may connect again.
     Unproved,
     /// For a reason of a newer extension. The extension never writes this.
@@ -143,6 +145,7 @@ impl From<String> for Ending {
             "revoked" => Self::Revoked,
             "expired" => Self::Expired,
             "full" => Self::Full,
+            "disconnected" => Self::Disconnected,
             "unproved" => Self::Unproved,
             _ => Self::Unknown,
         }

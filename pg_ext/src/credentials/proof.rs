@@ -43,9 +43,11 @@ pub struct Checked {
     pub proved: HashMap<SessionId, Credential>,
     /// The proof is of another session, of another network, malformed, or made with a secret that was forgotten.
     pub unproved: Vec<SessionId>,
+    /// There is no such peer. It was deleted since its token was checked.
+    pub deleted: Vec<SessionId>,
 }
 
-/// Checks the proofs of sessions whose peers exist; sessions of other peers are in neither list.
+/// Checks the proofs of sessions.
 pub fn check(turn: &Turn, sessions: &[SessionId], proofs: &[Option<Proof>]) -> Result<Checked, Error> {
     let numbers: BTreeSet<i32> = proofs.iter().flatten().map(|proof| proof.secret).collect();
     let numbers: Vec<i32> = numbers.into_iter().collect();
@@ -62,7 +64,7 @@ pub fn check(turn: &Turn, sessions: &[SessionId], proofs: &[Option<Proof>]) -> R
                 checked.proved.insert(*session, proof.credential);
             }
             None if membership.is_some() => checked.unproved.push(*session),
-            None => {}
+            None => checked.deleted.push(*session),
         }
     }
     Ok(checked)

@@ -43,11 +43,12 @@ const CURRENT: &str = "
     SELECT q.id,
            CASE WHEN k.expires_at <= pg_catalog.clock_timestamp() THEN 'expired'
                 WHEN k.ended_at IS NOT NULL OR t.number IS NULL OR t.expires_at <= pg_catalog.clock_timestamp()
-                     THEN 'revoked' END,
+                     OR d.peer_id IS NOT NULL THEN 'revoked' END,
            coalesce(p.session, 0), p.session, p.coordinator_id, p.id IS NULL
     FROM unnest($2, $3, $4) q(id, key, token)
     JOIN tailnet_private.keys k ON k.id = q.key
     LEFT JOIN tailnet_private.tokens t ON t.key_id = q.key AND t.number = q.token
+    LEFT JOIN tailnet_private.tombstones d ON d.peer_id = q.id
     LEFT JOIN tailnet_private.peers p ON p.id = q.id";
 
 /// The binding stays as it is. So when a newer session of a peer takes over, its partners see no LOST in between.
@@ -149,7 +150,10 @@ fn attach(
     proofs: &[Option<Proof>],
     limit: Limit,
 ) -> Result<Vec<SessionId>, Error> {
-    let Checked { proved, unproved } = proof::check(turn, batch, proofs)?;
+    let Checked { proved, unproved, deleted } = proof::check(turn, batch, proofs)?;
+    for SessionId { peer: id, number: session } in deleted {
+        turn.answer(&Event::Ended { id, session, why: Ending::Revoked });
+    }
     for SessionId { peer: id, number: session } in unproved {
         turn.answer(&Event::Ended { id, session, why: Ending::Unproved });
     }

@@ -4,7 +4,7 @@
 
 use crate::{
     error::Error,
-    pg::statement::rows,
+    pg::statement::{rows, run},
     withdrawals::pending::{Withdrawal, note},
 };
 
@@ -38,13 +38,23 @@ const TOKENS: &str = "
     WHERE t.sha256 = e.sha256
     RETURNING t.key_id, t.number";
 
+/// Resume tokens of these peers have expired, so nothing needs to be remembered.
+const TOMBSTONES: &str = "
+    DELETE FROM tailnet_private.tombstones t
+    USING (
+        SELECT o.peer_id FROM tailnet_private.tombstones o
+        WHERE o.expires_at <= (SELECT pg_catalog.clock_timestamp())
+        ORDER BY o.expires_at LIMIT $1
+    ) e
+    WHERE t.peer_id = e.peer_id";
+
 /// Withdraws what has expired, at most so many of each kind, and returns how many. Nothing else in the transaction may lock
 /// networks: this locks rows, for which a call that holds the lock of a network may wait.
 pub fn withdraw(most: i64) -> Result<usize, Error> {
     let mut expired = rows(IDENTITIES, &[most.into()], |row| Ok(Withdrawal::Peer(row.id(1)?)))?;
     expired.extend(rows(KEYS, &[most.into()], |row| Ok(Withdrawal::Key(row.id(1)?)))?);
     expired.extend(rows(TOKENS, &[most.into()], |row| Ok(Withdrawal::Token { key: row.id(1)?, number: row.get(2)? }))?);
-    let count = expired.len();
+    let count = expired.len() + run(TOMBSTONES, &[most.into()])?;
     expired.into_iter().try_for_each(note)?;
     Ok(count)
 }

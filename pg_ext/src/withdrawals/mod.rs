@@ -6,7 +6,9 @@
 //! do not wait for the disk. Each of them may die at any point: the row stays until all that it names has ended.
 
 mod absent_peers;
+mod deleted_networks;
 mod ended_peers;
+mod ended_sessions;
 mod expiry;
 mod forbidden_tunnels;
 mod judged_tunnels;

@@ -1,5 +1,6 @@
 //! The rows of what is pending.
 
+use tailnet_wire::SessionId;
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +15,8 @@ const NOTE: &str = "
     INSERT INTO tailnet_private.pending (kind, peer_id, dst_id, key_id, token_number) VALUES ($1, $2, $3, $4, $5)";
 
 const OLDEST: &str = "
-    SELECT w.id, w.kind, w.peer_id, w.dst_id, w.key_id, w.token_number, w.network_id, w.tag, w.after_tag, w.after_id
+    SELECT w.id, w.kind, w.peer_id, w.dst_id, w.key_id, w.token_number, w.network_id, w.tag, w.after_tag, w.after_id,
+           w.session
     FROM tailnet_private.pending w
     ORDER BY w.id LIMIT $1";
 
@@ -44,6 +46,10 @@ pub enum Direction {
 pub enum Withdrawal {
     /// The session and the tunnels of a peer that may not connect any more.
     Peer(Uuid),
+    /// This session of a peer. The peer may connect again.
+    Session(SessionId),
+    /// All of a network that is deleted: the peers after one, and then its rows.
+    NetworkEnd { network: Uuid, after: Uuid },
     /// A tunnel, if nothing else allows it.
     Tunnel { src: Uuid, dst: Uuid },
     /// The tunnels of a peer whose other end comes after a peer, those that nothing allows.
@@ -126,6 +132,8 @@ fn read(row: &Row<'_>) -> Result<Pending, Error> {
     let key_tunnels = |inbound| Ok::<_, Error>(Withdrawal::KeyTunnels { key: row.id(5)?, inbound, after: row.id(10)? });
     let what = match kind.as_str() {
         "peer" => Withdrawal::Peer(row.id(3)?),
+        "session" => Withdrawal::Session(SessionId { peer: row.id(3)?, number: row.get(11)? }),
+        "network_end" => Withdrawal::NetworkEnd { network: row.id(7)?, after: row.id(10)? },
         "tunnel" => Withdrawal::Tunnel { src: row.id(3)?, dst: row.id(4)? },
         "outbound" => tunnels(Direction::Outbound)?,
         "inbound" => tunnels(Direction::Inbound)?,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use pgrx::prelude::*;
+use tailnet_wire::SessionId;
 use uuid::Uuid;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     },
     pg::{statement::rows, transaction::commit_without_flush, uuids::to_pg},
     withdrawals::{
-        absent_peers, ended_peers, expiry, forbidden_tunnels,
+        absent_peers, deleted_networks, ended_peers, ended_sessions, expiry, forbidden_tunnels,
         judged_tunnels::{self, Tunnels},
         pending::{self, Direction, Pending, Withdrawal},
     },
@@ -57,6 +58,10 @@ fn reap(registration: Option<pgrx::Uuid>) -> i32 {
                 pending::done(vec![row])?;
                 fanout.send()?;
                 1
+            }
+            Some((_, Withdrawal::Session(_))) => end_sessions(&rows)?,
+            Some((row, Withdrawal::NetworkEnd { network, after })) => {
+                deleted_networks::end(row, network, after, MOST, PAGE)?
             }
             Some((row, Withdrawal::KeyTunnels { key, inbound, after })) => {
                 judged_tunnels::cut_key(row, key, inbound, after, MOST)?;
@@ -110,6 +115,20 @@ fn end_peers_and_tunnels(rows: &[Pending]) -> Result<usize, Error> {
     pending::done(done.into_iter().map(|row| row.id).collect())?;
     fanout.send()?;
     Ok(reaped)
+}
+
+/// Works off the rows up to the first one of another kind.
+fn end_sessions(rows: &[Pending]) -> Result<usize, Error> {
+    let batch = rows.iter().map_while(|row| match row.what {
+        Withdrawal::Session(session) => Some((row.id, session)),
+        _ => None,
+    });
+    let (done, sessions): (Vec<i64>, Vec<SessionId>) = batch.unzip();
+    let mut fanout = Fanout::default();
+    ended_sessions::end(&mut fanout, &sessions)?;
+    pending::done(done)?;
+    fanout.send()?;
+    Ok(sessions.len())
 }
 
 /// Works off the rows up to the first one of another kind or direction.

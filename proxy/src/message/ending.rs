@@ -21,6 +21,8 @@ pub enum Ending {
     Expired,
     /// Its key has as many peers as it may.
     Full,
+    /// An operator ended the session. The peer may connect again.
+    Disconnected,
     /// The extension no longer believes the number of the session.
     Unproved,
     /// The extension ended it for a reason that this proxy does not know.
@@ -39,6 +41,7 @@ impl Ending {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Full => "the key has as many peers as it may",
+            Self::Disconnected => "an operator ended the session, connect again",
             Self::Unproved => "the number of the session is not proved, connect again",
             Self::Unknown => "ended by the database",
         }
@@ -46,7 +49,10 @@ impl Ending {
 
     /// Whether the peer, the proxy or an operator wanted it. All others are errors.
     pub fn is_wanted(&self) -> bool {
-        matches!(self, Self::Goodbye | Self::Shutdown | Self::Superseded | Self::Revoked | Self::Expired)
+        matches!(
+            self,
+            Self::Goodbye | Self::Shutdown | Self::Superseded | Self::Revoked | Self::Expired | Self::Disconnected
+        )
     }
 }
 

@@ -247,6 +247,7 @@ impl Fold {
                 tailnet_wire::Ending::Revoked => Ending::Revoked,
                 tailnet_wire::Ending::Expired => Ending::Expired,
                 tailnet_wire::Ending::Full => Ending::Full,
+                tailnet_wire::Ending::Disconnected => Ending::Disconnected,
                 tailnet_wire::Ending::Unproved => Ending::Unproved,
                 tailnet_wire::Ending::Unknown => Ending::Unknown,
             });

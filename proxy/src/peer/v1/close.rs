@@ -10,7 +10,7 @@ pub fn code(ending: &Ending) -> u16 {
         Ending::Malformed(Malformed { kind: MalformedKind::Syntax, .. }) => 1007,
         Ending::Malformed(Malformed { kind: MalformedKind::Form, .. }) | Ending::Refused | Ending::Full => 1008,
         Ending::Malformed(Malformed { kind: MalformedKind::TooLarge, .. }) => 1009,
-        Ending::Shutdown | Ending::Unproved | Ending::Unknown => 1012,
+        Ending::Shutdown | Ending::Disconnected | Ending::Unproved | Ending::Unknown => 1012,
         Ending::Shed => 1013,
         Ending::Superseded => 4001,
         Ending::Revoked | Ending::Expired => 4003,
