@@ -89,7 +89,8 @@ async fn b97_a_network_is_deleted_with_all_in_it(stack: &Stack) -> Result<()> {
     hub.expect_each_other(&agent).await;
     let bystander = stack.connect_right(Role::Hub).await?;
 
-    let refused = operator.sql.execute("SELECT tailnet.delete_network($1)", &[&name]).await.expect_err("it has sessions");
+    let refused =
+        operator.sql.execute("SELECT tailnet.delete_network($1)", &[&name]).await.expect_err("it has sessions");
     let error = refused.as_db_error().expect("an error of the database");
     assert_eq!((error.code().code(), error.message()), ("55006", "network 'doomed' has 2 sessions"));
     operator.sql.execute("SELECT tailnet.delete_network($1, force => true)", &[&name]).await?;

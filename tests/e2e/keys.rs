@@ -27,7 +27,8 @@ on_one_proxy_and_on_two! {
 
 tests_on! {
     two_proxies_where_one_stalls: Setup::of(2) => b95_a_proxy_that_was_away_learns_of_an_expiry;
-    own_postgres: Setup { private_cluster: true, ..Setup::of(2) } => b91_a_peer_comes_back_after_the_tables_were_lost;
+    own_postgres: Setup { private_cluster: true, ..Setup::of(2) } => b91_a_peer_comes_back_after_the_tables_were_lost,
+        b54_tunnels_between_peers_of_keys_outlive_the_tables;
 }
 
 /// A hub of a shared key on the left, with a tunnel to an agent on the right; both know each other.
@@ -124,6 +125,37 @@ async fn b91_a_peer_comes_back_after_the_tables_were_lost(stack: &Stack) -> Resu
     let operator = stack.database().operator().await?;
     assert!(!operator.has_tunnel(id, agent.id()).await?);
     stack.assert_nothing_else(&[&agent]).await
+}
+
+/// The two proxies restore them in either order.
+async fn b54_tunnels_between_peers_of_keys_outlive_the_tables(stack: &Stack) -> Result<()> {
+    let hubs = stack.operator.create_key(NETWORK, Role::Hub, "").await?;
+    let clients = stack.operator.create_key(NETWORK, Role::Client, "").await?;
+    let mut pairs = Vec::new();
+    for _ in 0..5 {
+        for (of_hub, of_client) in [(stack.left(), stack.right()), (stack.right(), stack.left())] {
+            let (mut client, _) = of_client.connect_with_key(&clients, "").await?;
+            let (mut hub, _) = of_hub.connect_with_key(&hubs, "").await?;
+            client.announce(1).await?;
+            hub.announce_with(1, Request::add_tunnel(client.id())).await?;
+            hub.expect_each_other(&client).await;
+            pairs.push((hub, client));
+        }
+    }
+    // The marker is made while there is a connection to make it with.
+    stack.settle(&pairs.iter().map(|(hub, _)| hub).collect::<Vec<_>>()).await?;
+    for version in [2, 3] {
+        stack.cluster().restart(Shutdown::Kill).await?;
+        for proxy in stack.proxies() {
+            proxy.until_ready(true).await?;
+        }
+        for (hub, client) in &mut pairs {
+            hub.announce_to(version, &[client]).await?;
+            client.announce_to(version, &[hub]).await?;
+        }
+    }
+    let all: Vec<&TestPeer> = pairs.iter().flat_map(|(hub, client)| [hub, client]).collect();
+    stack.assert_nothing_else(&all).await
 }
 
 async fn b93_two_tokens_of_a_key_are_good_at_once(stack: &Stack) -> Result<()> {

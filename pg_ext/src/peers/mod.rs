@@ -5,6 +5,7 @@ pub mod binding;
 mod dial;
 mod explanation;
 pub mod fencing;
+pub mod forbidden_tunnels;
 mod handshake;
 pub mod key_peers;
 mod narrowing;

@@ -98,12 +98,15 @@ macro_rules! tunnel_rule {
 }
 pub(crate) use tunnel_rule;
 
-/// The requests of current sessions, and whether each is allowed.
+/// The requests of current sessions, whether each is allowed, and whether that cannot be known: a crash has emptied the tables, and
+/// the other end may have come with a key and not be restored yet.
 const JUDGE: &str = concat!(
     "
     SELECT q.ord, ",
     tunnel_rule!(),
-    " IS NOT NULL
+    " IS NOT NULL,
+           di.id IS NULL AND dp.id IS NULL AND coalesce(si.role, sk.role) <> 'agent'
+               AND NOT EXISTS (SELECT FROM tailnet_private.restoration)
     FROM unnest($2, $3, $4) WITH ORDINALITY q(src, session, dst, ord)
     JOIN tailnet_private.peers sp ON sp.id = q.src AND sp.session = q.session AND sp.coordinator_id IS NOT DISTINCT FROM $1",
     tunnel_ends!(),
@@ -117,6 +120,8 @@ pub struct Judged {
     /// Source and destination of each tunnel that may be opened.
     pub allowed: BTreeSet<(Uuid, Uuid)>,
     pub refused: Vec<TunnelRequest>,
+    /// Those of the refused whose other end may not be restored yet.
+    pub unknown: Vec<(Uuid, Uuid)>,
 }
 
 /// Judges requests to open tunnels.
@@ -125,12 +130,17 @@ pub fn judge(turn: &Turn, batch: &[TunnelRequest]) -> Result<Judged, Error> {
     if batch.is_empty() {
         return Ok(judged);
     }
-    for (place, allowed) in rows(JUDGE, &tunnel_parameters(turn, batch), |row| Ok((row.place(1)?, row.get(2)?)))? {
+    let found = rows(JUDGE, &tunnel_parameters(turn, batch), |row| {
+        Ok((row.place(1)?, row.get::<bool>(2)?, row.maybe::<bool>(3)?.unwrap_or(false)))
+    })?;
+    for (place, allowed, unknown) in found {
         let request = batch[place];
+        let tunnel = (request.src.peer, request.dst);
         if allowed {
-            judged.allowed.insert((request.src.peer, request.dst));
+            judged.allowed.insert(tunnel);
         } else {
             judged.refused.push(request);
+            judged.unknown.extend(unknown.then_some(tunnel));
         }
     }
     Ok(judged)

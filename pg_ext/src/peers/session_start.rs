@@ -17,7 +17,7 @@ use crate::{
         batch::{TunnelRequest, proved_sessions, session_parameters, take_proved},
         binding::bind,
         fencing::{newest, remember},
-        key_peers, narrowing,
+        forbidden_tunnels, key_peers, narrowing,
         permission::judge,
         tunnel::open,
         view::send_views,
@@ -35,7 +35,7 @@ const CURRENT: &str = "
     SELECT i.id,
            CASE WHEN i.expires_at <= pg_catalog.clock_timestamp() THEN 'expired'
                 WHEN i.revoked_at IS NOT NULL THEN 'revoked' END,
-           greatest(i.session, p.session), p.session, p.coordinator_id, p.id IS NULL
+           greatest(i.session, p.session), p.session, p.coordinator_id, p.id IS NULL, false
     FROM unnest($1) q(id)
     JOIN tailnet_private.identities i ON i.id = q.id
     LEFT JOIN tailnet_private.peers p ON p.id = q.id
@@ -44,7 +44,8 @@ const CURRENT: &str = "
            CASE WHEN k.expires_at <= pg_catalog.clock_timestamp() THEN 'expired'
                 WHEN k.ended_at IS NOT NULL OR t.number IS NULL OR t.expires_at <= pg_catalog.clock_timestamp()
                      OR d.peer_id IS NOT NULL THEN 'revoked' END,
-           coalesce(p.session, 0), p.session, p.coordinator_id, p.id IS NULL
+           coalesce(p.session, 0), p.session, p.coordinator_id, p.id IS NULL,
+           p.id IS NULL AND (SELECT u.src FROM tailnet_private.tunnels u WHERE u.dst = q.id LIMIT 1) IS NOT NULL
     FROM unnest($2, $3, $4) q(id, key, token)
     JOIN tailnet_private.keys k ON k.id = q.key
     LEFT JOIN tailnet_private.tokens t ON t.key_id = q.key AND t.number = q.token
@@ -73,6 +74,8 @@ struct Current {
     session: Option<i64>,
     coordinator: Option<Uuid>,
     is_new: bool,
+    /// It came with a key, and there are tunnels to it that could not be judged before.
+    is_awaited: bool,
 }
 
 /// Whether a key may have more peers than its limit.
@@ -134,8 +137,9 @@ fn restore_peers(
             })
             .collect();
         // An operator has closed the tunnels that are no longer allowed. The session did nothing wrong, so it hears of no
-        // refusal.
-        let judged = judge(&turn, &requests)?;
+        // refusal. Those to a peer that is not restored yet are judged when it is.
+        let mut judged = judge(&turn, &requests)?;
+        judged.allowed.extend(judged.unknown);
         open(&mut turn, judged.allowed)?;
         send_views(&mut turn, &first_pages(&attached))?;
         turn.end(attached.len())
@@ -162,7 +166,8 @@ fn attach(
         newest(proved.keys().copied().collect()).into_iter().map(|id| (id.peer, (id, proved[&id]))).collect();
     let mut attached: Vec<(SessionId, Credential)> = Vec::with_capacity(newest.len());
     let mut added = Vec::new();
-    for Current { peer, refused, highest, session, coordinator, is_new } in current(newest.values())? {
+    let mut awaited = HashSet::new();
+    for Current { peer, refused, highest, session, coordinator, is_new, is_awaited } in current(newest.values())? {
         let (new, credential) = newest[&peer];
         let held_elsewhere = coordinator.is_some_and(|holder| holder != turn.coordinator);
         if let Some(why) = refused {
@@ -178,6 +183,7 @@ fn attach(
             if is_new && !credential.key.is_nil() {
                 added.push((new, credential.key));
             }
+            awaited.extend(is_awaited.then_some(peer));
             attached.push((new, credential));
         }
     }
@@ -204,6 +210,11 @@ fn attach(
     let tokens: Vec<i32> = credentials.iter().map(|credential| credential.token).collect();
     run(ATTACH, &[coordinator, ids, numbers, networks.into(), roles.into(), keys.into(), tokens.into()])?;
     remember(turn, &attached)?;
+    let awaited: Vec<Uuid> =
+        attached.iter().map(|session| session.peer).filter(|peer| awaited.contains(peer)).collect();
+    if !awaited.is_empty() {
+        forbidden_tunnels::close_inbound(&mut turn.fanout, &awaited)?;
+    }
     Ok(attached)
 }
 
@@ -227,6 +238,7 @@ fn current<'a>(sessions: impl Iterator<Item = &'a (SessionId, Credential)>) -> R
             session: row.maybe(4)?,
             coordinator: row.maybe_id(5)?,
             is_new: row.get(6)?,
+            is_awaited: row.get(7)?,
         })
     })
 }

@@ -6,14 +6,12 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     order::{fanout::Fanout, locks::lock_networks, turn::take_as_operator},
+    peers::forbidden_tunnels,
     pg::{
         statement::rows,
         uuids::{to_pg, uuid_array},
     },
-    withdrawals::{
-        forbidden_tunnels,
-        pending::{self, Direction},
-    },
+    withdrawals::pending::{self, Direction},
 };
 
 /// The tunnels of peers whose other ends come after a peer, in this order, at most so many over all peers.

@@ -10,7 +10,6 @@ mod deleted_networks;
 mod ended_peers;
 mod ended_sessions;
 mod expiry;
-mod forbidden_tunnels;
 mod judged_tunnels;
 mod pending;
 mod reap;

@@ -15,9 +15,10 @@ use crate::{
         registration::admit,
         turn::take_as_operator,
     },
+    peers::forbidden_tunnels,
     pg::{statement::rows, transaction::commit_without_flush, uuids::to_pg},
     withdrawals::{
-        absent_peers, deleted_networks, ended_peers, ended_sessions, expiry, forbidden_tunnels,
+        absent_peers, deleted_networks, ended_peers, ended_sessions, expiry,
         judged_tunnels::{self, Tunnels},
         pending::{self, Direction, Pending, Withdrawal},
     },

@@ -25,6 +25,9 @@ const FORBIDDEN: &str = concat!(
     " IS NULL"
 );
 
+const INBOUND: &str = "
+    SELECT u.src, u.dst FROM unnest($1) q(id) JOIN tailnet_private.tunnels u ON u.dst = q.id";
+
 const CLOSE: &str = "
     DELETE FROM tailnet_private.tunnels t USING unnest($1, $2) q(src, dst) WHERE t.src = q.src AND t.dst = q.dst
     RETURNING t.src, t.dst";
@@ -34,6 +37,12 @@ pub fn close(fanout: &mut Fanout, tunnels: &[(Uuid, Uuid)]) -> Result<(), Error>
     let forbidden = run_on(FORBIDDEN, tunnels)?;
     let closed = run_on(CLOSE, &forbidden)?;
     tell_closed(fanout, &closed)
+}
+
+/// Does this for all tunnels that lead to these peers.
+pub fn close_inbound(fanout: &mut Fanout, peers: &[Uuid]) -> Result<(), Error> {
+    let tunnels = rows(INBOUND, &[uuid_array(peers.iter().copied()).into()], |row| Ok((row.id(1)?, row.id(2)?)))?;
+    close(fanout, &tunnels)
 }
 
 /// Runs a statement on tunnels, which returns some of them.
