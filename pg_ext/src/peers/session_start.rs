@@ -106,6 +106,7 @@ fn attach_peers(
 }
 
 #[pg_extern]
+#[expect(clippy::too_many_arguments, reason = "the arrays of a batch are arguments of an SQL function")]
 fn restore_peers(
     registration: Option<pgrx::Uuid>,
     peers: Array<pgrx::Uuid>,
