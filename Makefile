@@ -1,6 +1,6 @@
 # Every recipe that people and CI use. "make" alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-lint deps-interop build install demo demo-v2 up down psql test test-rust test-sql test-isolation test-interop test-dataplane bless faults bench bench-quick bench-writes lint layout advisories clean
+.PHONY: help deps deps-lint deps-interop deps-fuzz build install demo demo-v2 up down psql test test-rust test-sql test-isolation test-interop test-dataplane bless faults fuzz bench bench-quick bench-writes lint layout advisories clean
 SHELL := /bin/bash
 
 # Which Postgres: the extension is built for it and installed into it, and private clusters run it.
@@ -35,6 +35,9 @@ deps: ## Install the packages and tools that are missing
 
 deps-lint:
 	@tests/deps lint
+
+deps-fuzz: deps
+	@tests/deps fuzz
 
 deps-interop: deps
 	@tests/deps interop
@@ -91,6 +94,9 @@ bless: install ## Take what the SQL and isolation tests print as expected; T=nam
 faults: install ## Inject faults while peers work; SEED=random ROUNDS=20 PEERS=200
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) PEERS=$(PEERS) FAULTS=$(FAULTS) WITHOUT=$(WITHOUT) tests/inject
 
+fuzz: deps-fuzz ## Feed the decoders of tailnet v2 with bytes, each for SECONDS=15
+	@tests/fuzz $(or $(SECONDS),15)
+
 bench: install ## Measure the whole with 32,000 peers (15 minutes); see docs/performance.md
 	@tests/bench-run peers
 
@@ -102,8 +108,9 @@ bench-writes: install ## Measure the writes of liveness and of connection logs (
 
 lint: deps-lint ## Check format, clippy, dependencies, layout and the shell scripts
 	cargo fmt --all --check
+	cargo fmt --manifest-path v2/fuzz/Cargo.toml --check
 	cargo clippy --release --workspace --all-targets --no-default-features --features pg_tailnet/$(PG) $(LOCKED) -- -D warnings
-	shellcheck -x --severity=warning tests/bench-run tests/cluster tests/demo tests/demo-v2 tests/demo-steps tests/deps tests/inject tests/install tests/go-test tests/run tests/stack .ci/run
+	shellcheck -x --severity=warning tests/bench-run tests/cluster tests/demo tests/demo-v2 tests/demo-steps tests/deps tests/fuzz tests/inject tests/install tests/go-test tests/run tests/stack .ci/run
 	cargo deny $(LOCKED) check bans licenses sources
 	cargo shear --deny-warnings $(LOCKED)
 	@$(MAKE) --no-print-directory layout

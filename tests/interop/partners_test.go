@@ -341,6 +341,25 @@ func TestManyUpdatesAtOnce(t *testing.T) {
 	w.must(err)
 }
 
+// A program that carries many tunnels asks for all of them at once when it comes back, before its session is attached.
+func TestAHubOpensThousandsOfTunnelsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	const tunnels = 4000
+	agents := value[[]string](w, `SELECT array_agg(p.peer_id::text)
+		FROM generate_series(1, $2::integer) i, LATERAL tailnet.create_peer($1, 'agent', 'agent ' || i) p`, w.network, tunnels)
+	hub, token := w.peer("hub")
+	call := w.coordinate(w.dial(0, "/api/v2/tailnet?version=2.0", token))
+	for _, agent := range agents {
+		w.must(call.Open(uuid.MustParse(agent)))
+	}
+	deadline := time.Now().Add(2 * patience)
+	for value[int](w, "SELECT count(*) FROM tailnet.tunnels WHERE src_id = $1", hub) != tunnels {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d tunnels; the call ended with %v", value[int](w, "SELECT count(*) FROM tailnet.tunnels WHERE src_id = $1", hub), call.Err)
+		}
+	}
+}
+
 func TestManyConnectionsWithOneKey(t *testing.T) {
 	w := newWorld(t)
 	agent, _, _ := w.agent(0)

@@ -15,8 +15,9 @@ pub const MAX_CALLS: usize = 16;
 /// The most bytes of a message. The largest that is needed brings a node of 64 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 
-/// What a message counts beside its bytes. It keeps empty messages from being free.
-const COST: usize = 64;
+/// What a message counts beside its bytes, so that empty messages are not free. It is little, because a hub that comes back asks for
+/// thousands of tunnels at once, each in a message of two dozen bytes: who keeps messages must pack them.
+const COST: usize = 8;
 
 /// The most bytes that are held, over all calls: one of the largest messages.
 pub const MAX_HELD: usize = MAX_MESSAGE + COST;
@@ -27,22 +28,13 @@ pub enum Event {
     /// It calls the method with this path.
     Invoked(StreamId, String),
     /// It sent a message. It is to be released.
-    Message(StreamId, Message),
+    Message(StreamId, Vec<u8>),
     /// It sends no more messages.
     Sent(StreamId),
     /// It wants no answer any more. The call is gone.
     Ended(StreamId),
     /// It pinged, or answered a ping.
     Ping,
-}
-
-/// A message that is held.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Its bytes.
-    pub data: Vec<u8>,
-    /// What it counts.
-    cost: usize,
 }
 
 /// Why a connection ends.
@@ -165,7 +157,7 @@ impl Calls {
         match (kind, progress) {
             (Kind::Message, Progress::Invoked) => {
                 self.held += COST;
-                events.push(Event::Message(stream, Message { data, cost: length + COST }));
+                events.push(Event::Message(stream, data));
                 return;
             }
             (Kind::Invoke, Progress::New) => {
@@ -217,10 +209,10 @@ impl Calls {
         self.answered(call);
     }
 
-    /// A message was read, and is held no longer.
-    pub fn release(&mut self, call: StreamId, message: &Message) {
-        self.held -= message.cost;
-        self.session.release(call, message.data.len());
+    /// A message of this length was read, and is held no longer.
+    pub fn release(&mut self, call: StreamId, length: usize) {
+        self.held -= length + COST;
+        self.session.release(call, length);
     }
 
     /// Whether something of the call waits for the caller to read.

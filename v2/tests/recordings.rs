@@ -59,7 +59,7 @@ fn packets(file: &str) -> BTreeMap<u32, Vec<(Kind, Vec<u8>)>> {
 fn requests(events: &[Event], call: u32) -> Vec<CoordinateRequest> {
     let requests = events.iter().filter_map(|event| match event {
         Event::Message(stream, message) if *stream == call => {
-            Some(CoordinateRequest::decode(message.data.as_slice()).expect("a request"))
+            Some(CoordinateRequest::decode(message.as_slice()).expect("a request"))
         }
         _ => None,
     });
@@ -120,7 +120,7 @@ fn recorded_nodes_are_the_same_after_a_way_through_json() {
     for file in ["client.jsonl", "agent.jsonl", "bad-address.jsonl", "idle.jsonl"] {
         for event in calls(file) {
             let Event::Message(1, message) = event else { continue };
-            let request = CoordinateRequest::decode(message.data.as_slice()).expect("a request");
+            let request = CoordinateRequest::decode(message.as_slice()).expect("a request");
             let Some(node) = request.update_self.and_then(|update| update.node) else { continue };
             let json = node.to_json().expect("it can be said in JSON");
             let told = Node::of_json(&json).expect("it is a node");

@@ -1,11 +1,6 @@
 //! The call that asks and is told what a session asks and is told.
 
-use std::collections::VecDeque;
-
-use tailnet_v2::{
-    calls::{Calls, Message},
-    yamux::StreamId,
-};
+use tailnet_v2::{calls::Calls, yamux::StreamId};
 use uuid::Uuid;
 
 use crate::{
@@ -19,6 +14,37 @@ use crate::{
 /// The error of calls that come after the peer has left.
 pub const LEFT: &str = "the peer has left, connect again";
 
+/// Messages, packed: a small one would take several times its bytes alone.
+#[derive(Debug, Default)]
+struct Requests {
+    /// Each with its length in four bytes before it.
+    bytes: Vec<u8>,
+    /// What of them was taken out.
+    taken: usize,
+}
+
+impl Requests {
+    fn push(&mut self, message: &[u8]) {
+        let length = u32::try_from(message.len()).expect("a message has a bounded length");
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(message);
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let (length, rest) = self.bytes[self.taken..].split_first_chunk()?;
+        let message = rest[..u32::from_ne_bytes(*length) as usize].to_vec();
+        self.taken += size_of::<u32>() + message.len();
+        if self.taken == self.bytes.len() {
+            // Nothing is kept for a peer that is idle.
+            *self = Self::default();
+        } else if self.taken > self.bytes.len() / 2 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        Some(message)
+    }
+}
+
 /// How far the call is. A connection has one, and it is not begun again: then the peer has left.
 #[derive(Debug, Default)]
 pub struct Coordination {
@@ -28,7 +54,7 @@ pub struct Coordination {
     /// The peer sends no more requests.
     finished: bool,
     /// What the peer sent and the session has not heard.
-    requests: VecDeque<Message>,
+    requests: Requests,
     /// What the peer asked in the last request and cannot be done. The session hears it after the good parts.
     refused: Option<Malformed>,
 }
@@ -56,8 +82,8 @@ impl Coordination {
     }
 
     /// A request waits until the session wants to hear it.
-    pub fn request(&mut self, message: Message) {
-        self.requests.push_back(message);
+    pub fn request(&mut self, message: &[u8]) {
+        self.requests.push(message);
     }
 
     /// The peer sends no more. It is gone once the session has heard what waits.
@@ -70,16 +96,13 @@ impl Coordination {
         if let Some(refused) = self.refused.take() {
             return Some(Err(HearError::Malformed(refused)));
         }
-        let Some(message) = self.requests.pop_front() else {
+        let Some(message) = self.requests.pop() else {
             return self.finished.then_some(Err(HearError::Gone));
         };
-        if self.requests.is_empty() {
-            self.requests = VecDeque::new();
-        }
         if let Some(call) = self.call {
-            calls.release(call, &message);
+            calls.release(call, message.len());
         }
-        let request = from_peer::parse(&message.data, only);
+        let request = from_peer::parse(&message, only);
         match request.refused {
             Some(refused) if request.asks.is_empty() => Some(Err(HearError::Malformed(refused))),
             refused => {
@@ -105,12 +128,42 @@ impl Coordination {
     pub fn end(&mut self, calls: &mut Calls, error: Option<&str>) {
         (self.over, self.finished) = (true, false);
         let Some(call) = self.call.take() else { return };
-        for message in self.requests.drain(..) {
-            calls.release(call, &message);
+        while let Some(message) = self.requests.pop() {
+            calls.release(call, message.len());
         }
         if let Some(error) = error {
             calls.send(call, &to_peer::error(error));
         }
         calls.close(call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_come_out_as_they_went_in_and_leave_nothing_behind() {
+        let mut requests = Requests::default();
+        let message = |number: usize| vec![number as u8; number % 7];
+        let (mut pushed, mut popped) = (0, 0);
+        for round in 0..200 {
+            for _ in 0..round % 5 {
+                requests.push(&message(pushed));
+                pushed += 1;
+            }
+            for _ in 0..round % 3 {
+                if popped < pushed {
+                    assert_eq!(requests.pop(), Some(message(popped)));
+                    popped += 1;
+                }
+            }
+            assert!(requests.taken <= requests.bytes.len() / 2);
+        }
+        while popped < pushed {
+            assert_eq!(requests.pop(), Some(message(popped)));
+            popped += 1;
+        }
+        assert_eq!((requests.pop(), requests.bytes.capacity()), (None, 0));
     }
 }

@@ -11,11 +11,11 @@ use std::{
 };
 
 use tailnet_v2::{
-    calls::{Broken, Event, Message},
+    calls::{Broken, Event},
     yamux::StreamId,
 };
 use tailnet_wire::Role;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message as Frame};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -52,6 +52,9 @@ const MAX_UNANSWERED: u32 = 2;
 /// After so many intervals of pings without a byte a client or a hub is pinged, in each that follows: it pings itself every
 /// 30 s. An agent is pinged after one, because the proxy writes down when it was heard.
 const CLIENT_QUIET: u32 = 2;
+
+/// A connection whose session has ended stays open for so long. Programs end it themselves, and connect again.
+const AFTERLIFE: Duration = Duration::from_secs(5 * 60);
 
 /// Who is on the other side.
 #[derive(Debug, Clone)]
@@ -170,9 +173,9 @@ impl ProtobufCodec {
                 Some(method) => self.unary.push((call, method)),
                 None => calls.unknown(call, &path),
             },
-            Event::Message(call, message) if self.coordination.is(call) => self.coordination.request(message),
+            Event::Message(call, message) if self.coordination.is(call) => self.coordination.request(&message),
             Event::Message(call, message) => {
-                calls.release(call, &message);
+                calls.release(call, message.len());
                 let place = self.unary.iter().position(|(unary, _)| *unary == call);
                 if let Some((_, method)) = place.map(|place| self.unary.swap_remove(place)) {
                     self.asked(call, method, &message);
@@ -196,14 +199,14 @@ impl ProtobufCodec {
     }
 
     /// The message of a call with one message is there.
-    fn asked(&mut self, call: StreamId, method: Method, message: &Message) {
+    fn asked(&mut self, call: StreamId, method: Method, message: &[u8]) {
         let answer = match method {
             Method::StreamDerpMaps => {
                 self.maps.begin(call);
                 return;
             }
             Method::Agent(agent::Method::ReportConnection) if self.coordination.is_over() => Err(LEFT.to_owned()),
-            Method::Agent(agent::Method::ReportConnection) => match agent::report(&message.data, self.peer.id) {
+            Method::Agent(agent::Method::ReportConnection) => match agent::report(message, self.peer.id) {
                 Ok(report) => {
                     self.reports.push((report.id, call));
                     self.unheard.push(Ask::Report(vec![report]));
@@ -213,7 +216,7 @@ impl ProtobufCodec {
             },
             Method::Agent(method) => {
                 let map = self.maps.map();
-                let answer = agent::answer(method, &message.data, self.peer.id, self.peer.info.as_deref(), map);
+                let answer = agent::answer(method, message, self.peer.id, self.peer.info.as_deref(), map);
                 answer.map(|(answer, told)| {
                     match told {
                         Some(Told::State(state)) => self.switchboard.describe(self.peer.id, state),
@@ -223,7 +226,7 @@ impl ProtobufCodec {
                     answer
                 })
             }
-            Method::PostTelemetry => unary::telemetry(&self.switchboard, &message.data),
+            Method::PostTelemetry => unary::telemetry(&self.switchboard, message),
             Method::RefreshResumeToken => match &self.resume {
                 Some((resume, made_at)) => Ok(unary::resume_token(resume, *made_at)),
                 // Its token alone makes it the same peer.
@@ -240,25 +243,27 @@ impl ProtobufCodec {
         }
     }
 
-    /// Serves what needs no session, until the peer goes.
-    async fn outlive_session(&mut self, patience: Duration) {
+    /// Serves what needs no session, for [`AFTERLIFE`] at most: who is revoked now is not found here. Whether the peer is gone.
+    async fn outlive_session(&mut self, patience: Duration) -> bool {
         for (_, call) in self.reports.drain(..) {
             self.wire.calls.fail(call, 0, LEFT);
         }
         let mut pings = interval(patience / MAX_UNANSWERED);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut unanswered, shutdown) = (0, self.shutdown.clone());
+        let end = Instant::now() + AFTERLIFE;
         loop {
             tokio::select! {
+                () = sleep_until(end) => return false,
                 heard = self.hear(true) => match heard {
                     Ok(_) => unanswered = 0,
-                    Err(_) => return,
+                    Err(_) => return true,
                 },
                 _ = pings.tick() => match self.ping(patience).await {
                     Ok(asked) if unanswered < MAX_UNANSWERED => unanswered += u32::from(asked),
-                    Ok(_) | Err(_) => return,
+                    Ok(_) | Err(_) => return true,
                 },
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return false,
             }
         }
     }
@@ -361,11 +366,8 @@ impl Codec for ProtobufCodec {
                 false
             }
         };
-        if goes_on {
-            self.outlive_session(patience).await;
-            if !self.shutdown.is_cancelled() {
-                return;
-            }
+        if goes_on && self.outlive_session(patience).await {
+            return;
         }
         self.wire.calls.go_away();
         if matches!(tokio::time::timeout(patience, self.wire.write_out()).await, Ok(Ok(()))) {
