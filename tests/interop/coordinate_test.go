@@ -380,6 +380,7 @@ func TestDialsThatAreRefused(t *testing.T) {
 		{"/api/v2/tailnet?version=2.0", "nonsense", 401, "unknown or revoked token"},
 		{"/api/v2/workspaceagents/nonsense/coordinate?version=2.0", client, 400, "nonsense"},
 		{rpc + "?version=2.0", client, 403, "Only an agent"},
+		{"/api/v2/workspaceagents/me/reinit", agent, 409, "does not begin anew"},
 		{"/api/v2/nothing?version=2.0", agent, 404, "Route not found"},
 	} {
 		_, err := w.tryDial(0, dial.path, dial.token)
