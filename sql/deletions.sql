@@ -82,6 +82,8 @@ BEGIN
             MESSAGE = pg_catalog.format('network %L has %s sessions', delete_network.network, sessions),
             HINT = 'SELECT tailnet.delete_network(network, force => true) ends them.';
     END IF;
+    -- In the order of tailnet.enrol, which locks a key and then needs the row of the network.
+    PERFORM FROM tailnet_private.keys k WHERE k.network_id = of_network ORDER BY k.id FOR UPDATE;
     -- The name is free at once, and nobody comes in. The rest goes in turns, so that other networks need not wait.
     UPDATE tailnet_private.networks n SET name = 'deleted ' || n.id, deleted_at = pg_catalog.clock_timestamp()
     WHERE n.id = of_network;

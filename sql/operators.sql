@@ -24,7 +24,7 @@ COMMENT ON FUNCTION tailnet.create_network(text) IS 'Makes a network and returns
 CREATE FUNCTION tailnet_private.network_id(network text) RETURNS uuid
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    found uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = network_id.network);
+    found uuid := (SELECT n.id FROM tailnet_private.networks n WHERE n.name = network_id.network AND n.deleted_at IS NULL);
 BEGIN
     IF found IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',

@@ -136,7 +136,7 @@ async fn b54_tunnels_between_peers_of_keys_outlive_the_tables(stack: &Stack) -> 
         for (of_hub, of_client) in [(stack.left(), stack.right()), (stack.right(), stack.left())] {
             let (mut client, _) = of_client.connect_with_key(&clients, "").await?;
             let (mut hub, _) = of_hub.connect_with_key(&hubs, "").await?;
-            client.announce(1).await?;
+            stack.bind(&mut client, 1).await?;
             hub.announce_with(1, Request::add_tunnel(client.id())).await?;
             hub.expect_each_other(&client).await;
             pairs.push((hub, client));

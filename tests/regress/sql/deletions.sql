@@ -70,7 +70,7 @@ SELECT tailnet.create_network('n1') IS NOT NULL AS free;
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 CREATE TEMP TABLE reaped (rows integer);
 DO $$ BEGIN FOR i IN 1..50 LOOP INSERT INTO reaped SELECT tailnet.reap((SELECT registration FROM tailnet_private.coordinators ORDER BY 1 LIMIT 1)); END LOOP; END $$;
-SELECT pg_temp.told('y') AS y;
+SELECT y FROM pg_temp.told('y') y ORDER BY y;
 SELECT kind, count(*) FROM tailnet.pending GROUP BY 1;
 SELECT count(*) FROM tailnet.identities WHERE network = 'n1' OR network LIKE 'deleted%';
 SELECT name, deleted_at FROM tailnet_private.networks ORDER BY 1;
