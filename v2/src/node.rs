@@ -34,7 +34,7 @@ const KEY_BYTES: &[u8] = b"np";
 const KEY_TEXT: &str = "nodekey:";
 
 /// The seconds of the years 1 to 9999, which RFC 3339 can write.
-const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+pub const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// A node, with the fields that the schema does not have.
 #[derive(Debug, Clone, Default, PartialEq)]

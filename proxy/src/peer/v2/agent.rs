@@ -1,15 +1,20 @@
 //! The calls of an agent: what its program needs in order to run with nothing but a URL and a token.
 
+use std::net::IpAddr;
+
 use prost::Message;
 use prost_types::{Duration, Timestamp};
-use tailnet_v2::messages::{
-    agent::{
-        BatchCreateLogsResponse, Connection, GetAnnouncementBannersResponse,
-        GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest, Stats,
-        UpdateLifecycleRequest, UpdateStartupRequest, UpdateStatsRequest, UpdateStatsResponse, connection,
-        get_resources_monitoring_configuration_response::Config, lifecycle,
+use tailnet_v2::{
+    messages::{
+        agent::{
+            BatchCreateLogsResponse, Connection, GetAnnouncementBannersResponse,
+            GetResourcesMonitoringConfigurationResponse, Lifecycle, Manifest, ReportConnectionRequest, Stats,
+            UpdateLifecycleRequest, UpdateStartupRequest, UpdateStatsRequest, UpdateStatsResponse, connection,
+            get_resources_monitoring_configuration_response::Config, lifecycle,
+        },
+        path, tailnet,
     },
-    path, tailnet,
+    node::SECONDS,
 };
 use tailnet_wire::{ConnectionEvent, ConnectionType};
 use uuid::Uuid;
@@ -158,7 +163,15 @@ fn state(state: lifecycle::State) -> Result<&'static str, String> {
 }
 
 fn since(told: &Lifecycle) -> Result<String, String> {
-    told.changed_at.as_ref().map(Timestamp::to_string).ok_or_else(|| "a lifecycle without a time".to_owned())
+    time(told.changed_at.as_ref().ok_or("a lifecycle without a time")?)
+}
+
+/// A time that Postgres takes.
+fn time(time: &Timestamp) -> Result<String, String> {
+    if !SECONDS.contains(&time.seconds) {
+        return Err(format!("a time of {} s, expected a year from 1 to 9999", time.seconds));
+    }
+    Ok(time.to_string())
 }
 
 /// What an agent is and does.
@@ -188,6 +201,17 @@ pub fn report(message: &[u8], agent: Uuid) -> Result<Report, String> {
     Ok(Report { id, event: Ok(event(id, agent, &connection)?), awaited: true })
 }
 
+/// What Postgres takes as an address. An agent would repeat a report for ever that is refused for the sake of this.
+fn address(ip: &str) -> Option<String> {
+    let (address, _zone) = ip.split_once('%').unwrap_or((ip, ""));
+    address.parse::<IpAddr>().ok().map(|address| address.to_string())
+}
+
+/// A text as Postgres takes it, and no longer than it need be.
+fn clean(text: &str) -> String {
+    text.chars().filter(|character| *character != '\0').take(MAX_TEXT).collect()
+}
+
 fn event(id: Uuid, agent: Uuid, connection: &Connection) -> Result<ConnectionEvent, String> {
     let r#type = match connection.r#type() {
         connection::Type::Ssh => ConnectionType::Ssh,
@@ -196,7 +220,7 @@ fn event(id: Uuid, agent: Uuid, connection: &Connection) -> Result<ConnectionEve
         connection::Type::ReconnectingPty => ConnectionType::ReconnectingPty,
         connection::Type::Unspecified => return Err("a connection without a type".to_owned()),
     };
-    let time = connection.timestamp.as_ref().map(Timestamp::to_string).ok_or("a connection without a timestamp")?;
+    let time = time(connection.timestamp.as_ref().ok_or("a connection without a timestamp")?)?;
     let (connect_time, disconnect_time) = match connection.action() {
         connection::Action::Connect => (Some(time), None),
         connection::Action::Disconnect => (None, Some(time)),
@@ -215,13 +239,13 @@ fn event(id: Uuid, agent: Uuid, connection: &Connection) -> Result<ConnectionEve
         owner: None,
         r#type,
         code: ends.then_some(connection.status_code),
-        ip: Some(connection.ip.clone()).filter(|ip| !ip.is_empty()),
+        ip: address(&connection.ip),
         user_agent: None,
         user_id: None,
         slug_or_port: None,
         connect_time,
         disconnect_time,
-        disconnect_reason: connection.reason.clone().filter(|reason| ends && !reason.is_empty()),
+        disconnect_reason: connection.reason.as_deref().map(clean).filter(|reason| ends && !reason.is_empty()),
     };
     event.check().map_err(|error| format!("the connection {error}"))?;
     Ok(event)
@@ -266,6 +290,22 @@ mod tests {
         let event = ended.expect("a report").event.expect("an event");
         assert_eq!((event.code, event.disconnect_reason.as_deref()), (Some(255), Some("broken")));
         assert!(event.connect_time.is_none() && event.disconnect_time.is_some());
+
+        // What is wrong beside the point is left out: an agent would repeat the report for ever.
+        for (ip, kept) in [("fe80::1%eth0", Some("fe80::1")), ("localhost", None), ("", None)] {
+            let odd = report(
+                &request(|connection| {
+                    connection.action = connection::Action::Disconnect.into();
+                    (connection.ip, connection.reason) = (ip.to_owned(), Some("a\0b".repeat(5000)));
+                }),
+                AGENT,
+            );
+            let event = odd.expect("a report").event.expect("an event");
+            assert_eq!(event.ip.as_deref(), kept);
+            assert!(
+                event.disconnect_reason.is_some_and(|reason| reason.len() == MAX_TEXT && reason.starts_with("abab"))
+            );
+        }
     }
 
     #[test]
@@ -274,6 +314,10 @@ mod tests {
             (request(|connection| connection.r#type = 0), "without a type"),
             (request(|connection| connection.action = 77), "without an action"),
             (request(|connection| connection.timestamp = None), "without a timestamp"),
+            (
+                request(|connection| connection.timestamp = Some(Timestamp { seconds: i64::MAX, nanos: 0 })),
+                "a year from",
+            ),
             (request(|connection| connection.id = vec![1]), "an id that is not 16 bytes"),
             (Vec::new(), "without a connection"),
             (vec![0xff], "cannot be read"),
@@ -324,6 +368,7 @@ mod tests {
         };
         let expected = agent_state::Lifecycle { state: "ready", since: "1970-01-01T00:00:00Z".to_owned() };
         assert_eq!(state.lifecycle, Some(expected));
+        assert!(tell(5, Some(i64::MAX)).is_err());
         assert!(tell(0, Some(0)).is_err() && tell(77, Some(0)).is_err() && tell(5, None).is_err());
         assert!(text("a\0").is_err());
         assert_eq!(text(&"é".repeat(5000)).map(|text| text.chars().count()), Ok(MAX_TEXT));

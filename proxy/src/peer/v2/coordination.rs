@@ -112,6 +112,11 @@ impl Coordination {
         }
     }
 
+    /// Whether the session has not heard all that the peer asks.
+    pub fn has_requests(&self) -> bool {
+        self.refused.is_some() || !self.requests.bytes.is_empty()
+    }
+
     /// Whether updates can be sent: the call has begun, and the peer reads.
     pub fn takes_updates(&self, calls: &Calls) -> bool {
         self.call.is_some_and(|call| !calls.waits(call))
@@ -126,7 +131,7 @@ impl Coordination {
 
     /// Ends the call, with an error if there is one. What waits is thrown away.
     pub fn end(&mut self, calls: &mut Calls, error: Option<&str>) {
-        (self.over, self.finished) = (true, false);
+        (self.over, self.finished, self.refused) = (true, false, None);
         let Some(call) = self.call.take() else { return };
         while let Some(message) = self.requests.pop() {
             calls.release(call, message.len());

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     batch::request::AgentInfo,
-    message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused},
+    message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused, Report},
     peer::{
         codec::{Codec, HearError, Heard, WriteError},
         socket::{self, Socket},
@@ -42,8 +42,7 @@ use crate::{
 /// The largest message of the websocket: a frame of yamux with the largest message of dRPC, and their headers.
 pub const MAX_FRAME: usize = tailnet_v2::calls::MAX_MESSAGE + 4096;
 
-/// The most bytes that wait to be written while a peer does not take them. It is reached by a peer that asks and asks and
-/// reads no answer.
+/// The most bytes that wait to be written: a peer that asks and asks, and reads no answer, reaches it.
 const MAX_OUTPUT: usize = 512 * 1024;
 
 /// A peer that leaves so many pings unanswered, or takes nothing for so many intervals of pings, is gone.
@@ -82,10 +81,12 @@ pub struct ProtobufCodec {
     unary: Vec<(StreamId, Method)>,
     /// Reports that are not written yet, and their calls.
     reports: Vec<(Uuid, StreamId)>,
-    /// Reports that the session has not heard.
-    unheard: Vec<Ask>,
+    /// Those that the session has not heard. Their calls are open, so they are few.
+    unheard: Vec<Report>,
     /// The resume token, and when it was offered.
     resume: Option<(String, SystemTime)>,
+    /// The connection ended. What the peer asked before is heard first.
+    gone: bool,
     /// Bytes came since the session last heard of it, and since the last ping.
     lives: bool,
     heard: bool,
@@ -96,8 +97,7 @@ pub struct ProtobufCodec {
 }
 
 impl ProtobufCodec {
-    /// The codec of a websocket that has just opened. It lives on after some endings of its session, until the peer goes or
-    /// `shutdown`.
+    /// The codec of a websocket that has just opened. After some endings of its session it lives on, until `shutdown` at most.
     pub fn new(
         socket: Socket,
         peer: Peer,
@@ -116,6 +116,7 @@ impl ProtobufCodec {
             reports: Vec::new(),
             unheard: Vec::new(),
             resume: None,
+            gone: false,
             lives: false,
             heard: false,
             quiet: 0,
@@ -126,7 +127,7 @@ impl ProtobufCodec {
     /// What the peer asks next.
     fn next_asks(&mut self) -> Option<Result<Vec<Ask>, HearError>> {
         if !self.unheard.is_empty() {
-            return Some(Ok(std::mem::take(&mut self.unheard)));
+            return Some(Ok(vec![Ask::Report(std::mem::take(&mut self.unheard))]));
         }
         self.coordination.next(&mut self.wire.calls, self.peer.only)
     }
@@ -192,7 +193,10 @@ impl ProtobufCodec {
             Event::Ended(call) => {
                 self.unary.retain(|(unary, _)| *unary != call);
                 self.maps.end(call);
-                self.reports.retain(|(_, reporting)| *reporting != call);
+                for (id, _) in self.reports.extract_if(.., |(_, reporting)| *reporting == call) {
+                    // Nobody waits for it any more, and an agent repeats what was not acknowledged.
+                    self.unheard.retain(|report| report.id != id);
+                }
             }
             Event::Ping => {}
         }
@@ -205,11 +209,12 @@ impl ProtobufCodec {
                 self.maps.begin(call);
                 return;
             }
-            Method::Agent(agent::Method::ReportConnection) if self.coordination.is_over() => Err(LEFT.to_owned()),
+            // Also because its token may have been revoked since.
+            Method::Agent(_) if self.coordination.is_over() => Err(LEFT.to_owned()),
             Method::Agent(agent::Method::ReportConnection) => match agent::report(message, self.peer.id) {
                 Ok(report) => {
                     self.reports.push((report.id, call));
-                    self.unheard.push(Ask::Report(vec![report]));
+                    self.unheard.push(report);
                     return;
                 }
                 Err(problem) => Err(problem),
@@ -281,6 +286,12 @@ impl Codec for ProtobufCodec {
             if std::mem::take(&mut self.lives) {
                 return Ok(Heard::Life);
             }
+            if self.gone {
+                if !self.unheard.is_empty() || self.coordination.has_requests() {
+                    return std::future::pending().await;
+                }
+                return Err(HearError::Gone);
+            }
             if !took && self.takes_updates() {
                 return Ok(Heard::Nothing);
             }
@@ -288,7 +299,10 @@ impl Codec for ProtobufCodec {
             let (wire, maps) = (&mut self.wire, &mut self.maps);
             tokio::select! {
                 step = poll_fn(|cx| wire.poll(cx)) => match step {
-                    Step::Read(frame) => self.frame(frame)?,
+                    Step::Read(frame) => match self.frame(frame) {
+                        Err(HearError::Gone) => self.gone = true,
+                        read => read?,
+                    },
                     Step::Written => {}
                 },
                 () = maps.changed() => {}
@@ -337,7 +351,8 @@ impl Codec for ProtobufCodec {
     }
 
     async fn ping(&mut self, _: Duration) -> Result<bool, WriteError> {
-        self.stuck = if self.wire.is_idle() { 0 } else { self.stuck + 1 };
+        let takes = std::mem::take(&mut self.wire.wrote) || self.wire.is_idle();
+        self.stuck = if takes { 0 } else { self.stuck + 1 };
         if self.stuck >= MAX_UNANSWERED {
             return Err(WriteError::Silent);
         }

@@ -16,6 +16,8 @@ use crate::peer::socket::Socket;
 pub struct Wire {
     pub socket: Socket,
     pub calls: Calls,
+    /// All that was there was written, since this was last looked at: a slow reader that is told much is hardly ever idle.
+    pub wrote: bool,
     /// A message is on its way into the socket.
     flushing: bool,
 }
@@ -32,7 +34,7 @@ pub enum Step {
 impl Wire {
     /// The calls of a websocket that has just opened.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, calls: Calls::default(), flushing: false }
+        Self { socket, calls: Calls::default(), wrote: false, flushing: false }
     }
 
     /// Whether nothing waits to be written.
@@ -60,7 +62,7 @@ impl Wire {
             if !self.flushing || self.socket.poll_flush_unpin(cx)?.is_pending() {
                 return Ok(());
             }
-            self.flushing = false;
+            (self.flushing, self.wrote) = (false, true);
         }
     }
 
