@@ -1,7 +1,10 @@
 //! B97: operators end sessions, and delete peers and networks.
 
 use anyhow::Result;
-use tailnet_harness::{Stack, stack::NETWORK};
+use tailnet_harness::{
+    Stack,
+    stack::{NETWORK, Pair},
+};
 use tailnet_tools::{
     message::Request,
     websocket::{ConnectError, Credentials},
@@ -23,12 +26,8 @@ async fn refusal(stack: &Stack, credentials: &Credentials) -> u16 {
 }
 
 async fn b97_a_peer_that_is_disconnected_may_come_back(stack: &Stack) -> Result<()> {
-    let (identity, agent) = stack.create_pair().await?;
-    let mut agent = stack.right().connect(&agent).await?;
-    agent.announce(1).await?;
-    let mut client = stack.left().connect(&identity).await?;
-    client.announce_with(1, Request::add_tunnel(agent.id())).await?;
-    client.expect_each_other(&agent).await;
+    let Pair { client, agent } = stack.pair().await?;
+    let identity = client.identity().clone();
 
     let disconnect = "SELECT tailnet.disconnect_peer($1)";
     assert!(stack.operator.value::<bool>(disconnect, &[&identity.id]).await?);
@@ -44,12 +43,8 @@ async fn b97_a_peer_that_is_disconnected_may_come_back(stack: &Stack) -> Result<
 }
 
 async fn b97_a_peer_that_is_deleted_may_not(stack: &Stack) -> Result<()> {
-    let (identity, agent) = stack.create_pair().await?;
-    let mut agent = stack.right().connect(&agent).await?;
-    agent.announce(1).await?;
-    let mut client = stack.left().connect(&identity).await?;
-    client.announce_with(1, Request::add_tunnel(agent.id())).await?;
-    client.expect_each_other(&agent).await;
+    let Pair { client, agent } = stack.pair().await?;
+    let identity = client.identity().clone();
 
     stack.operator.sql.execute("SELECT tailnet.delete_peer($1)", &[&identity.id]).await?;
     assert_eq!(refusal(stack, &Credentials::header(&identity.token)).await, 401);

@@ -15,7 +15,7 @@ macro_rules! agent {
 }
 
 /// The paths of the methods that are answered.
-#[allow(missing_docs)] // Their names are the upstream ones.
+#[expect(missing_docs, reason = "their names are those of the services")]
 pub mod path {
     pub const COORDINATE: &str = tailnet!("Coordinate");
     pub const STREAM_DERP_MAPS: &str = tailnet!("StreamDERPMaps");
@@ -35,7 +35,7 @@ pub mod path {
     pub const REPORT_CONNECTION: &str = agent!("ReportConnection");
 }
 
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, reason = "prost-build writes it; what it triggers depends on its version")]
 mod generated {
     pub mod coder {
         pub mod tailnet {
