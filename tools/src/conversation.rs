@@ -17,7 +17,10 @@ use tailnet_v2::{
     yamux::StreamId,
 };
 use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{self, protocol::CloseFrame},
+};
 
 use crate::{
     message::{Message, Request},
@@ -61,6 +64,15 @@ fn code(error: &str) -> Option<u16> {
         ("try another proxy", 1013),
     ];
     ENDINGS.into_iter().find(|(words, _)| error.contains(words)).map(|(_, code)| code)
+}
+
+/// A proxy that ends a session before it reads the call says why in the close frame alone.
+fn closed_by(frame: Option<CloseFrame>) -> Message {
+    let Some(CloseFrame { code: sent, reason }) = frame else {
+        return Message::Closed { code: None, reason: String::new() };
+    };
+    let code = code(&reason).unwrap_or_else(|| sent.into());
+    Message::Closed { code: Some(code), reason: reason.to_string() }
 }
 
 impl Conversation {
@@ -110,9 +122,7 @@ impl Conversation {
                 None => return broken("the connection ended without a close frame".to_owned()),
                 Some(Err(error)) => return broken(error.to_string()),
                 Some(Ok(tungstenite::Message::Close(frame))) => {
-                    let (code, reason) = frame
-                        .map_or((None, String::new()), |frame| (Some(u16::from(frame.code)), frame.reason.to_string()));
-                    return Message::Closed { code, reason };
+                    return closed_by(frame);
                 }
                 Some(Ok(tungstenite::Message::Binary(bytes))) => {
                     if let Err(problem) = self.hear(&bytes, listening) {
@@ -169,5 +179,25 @@ impl Conversation {
 
     fn caller(&self) -> MutexGuard<'_, Caller> {
         self.caller.lock().expect("no code panics with this lock held")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_alone_says_why_a_session_ended() {
+        for (sent, reason, code) in [
+            (1000, "proxy shuts down", 1012),
+            (1000, "superseded", 4001),
+            (1011, "Postgres is away, try another proxy", 1013),
+            (1000, "disconnected", 1000),
+            (1003, "expected binary frames", 1003),
+        ] {
+            let frame = CloseFrame { code: sent.into(), reason: reason.into() };
+            assert_eq!(closed_by(Some(frame)), Message::Closed { code: Some(code), reason: reason.to_owned() });
+        }
+        assert_eq!(closed_by(None), Message::Closed { code: None, reason: String::new() });
     }
 }
