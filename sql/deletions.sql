@@ -71,10 +71,9 @@ COMMENT ON FUNCTION tailnet.delete_peer(uuid) IS 'Deletes a peer with its token,
 CREATE FUNCTION tailnet.delete_network(network text, force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(delete_network.network);
+    of_network uuid := tailnet_private.locked_network(delete_network.network);
     sessions bigint;
 BEGIN
-    PERFORM tailnet_private.lock_network(of_network);
     SELECT pg_catalog.count(*) INTO sessions FROM tailnet_private.peers p
     WHERE p.network_id = of_network AND p.coordinator_id IS NOT NULL;
     IF sessions > 0 AND delete_network.force IS NOT TRUE THEN

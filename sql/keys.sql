@@ -71,7 +71,7 @@ CREATE FUNCTION tailnet.create_key(
     max_uses integer DEFAULT NULL, OUT key_id uuid, OUT token text)
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(create_key.network);
+    of_network uuid := tailnet_private.locked_network(create_key.network);
 BEGIN
     IF create_key.kind IS NULL OR create_key.kind NOT IN ('peer', 'shared', 'enrolment') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',

@@ -36,6 +36,26 @@ END
 $$;
 COMMENT ON FUNCTION tailnet_private.network_id(text) IS 'The id of a network. Raises an error if there is none of this name';
 
+CREATE FUNCTION tailnet_private.lock_network(network uuid) RETURNS void
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'lock_network_wrapper';
+COMMENT ON FUNCTION tailnet_private.lock_network(uuid) IS 'Waits for the turn of a network, until the transaction ends';
+
+CREATE FUNCTION tailnet_private.locked_network(network text) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    found uuid := tailnet_private.network_id(locked_network.network);
+BEGIN
+    PERFORM tailnet_private.lock_network(found);
+    -- It may have been deleted while this waited.
+    IF NOT EXISTS (SELECT FROM tailnet_private.networks n WHERE n.id = found AND n.deleted_at IS NULL) THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('network %L was just deleted', locked_network.network);
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION tailnet_private.locked_network(text) IS 'The id of a network, after it waited for the turn of it. Raises an error if there is none of this name';
+
 CREATE FUNCTION tailnet.set_agent_timeouts(network text, connect_timeout interval, inactive_timeout interval) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -76,6 +96,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
     network_id uuid := tailnet_private.network_id(create_peer.network);
 BEGIN
+    -- It cannot be deleted before this transaction ends. If it is being deleted, this waits, and then it is not found.
+    PERFORM FROM tailnet_private.networks n WHERE n.id = network_id AND n.deleted_at IS NULL FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('network %L was just deleted', create_peer.network);
+    END IF;
     IF create_peer.role IS NULL OR create_peer.role NOT IN ('agent', 'client', 'hub') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = pg_catalog.format('unknown role %L, expected agent, client or hub', create_peer.role);
@@ -96,6 +122,13 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM tailnet_private.identities i WHERE i.token_sha256 = tailnet_private.token_sha256(create_peer.known_token)) THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'known_token is the token of another peer';
+    END IF;
+    -- What is left of another peer would go on as this one.
+    IF EXISTS (SELECT FROM tailnet_private.peers p WHERE p.id = create_peer.id)
+       AND NOT EXISTS (SELECT FROM tailnet_private.identities i WHERE i.id = create_peer.id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+            MESSAGE = pg_catalog.format('peer %s came with a shared key, or was just deleted and its session has not ended yet', create_peer.id),
+            HINT = 'A peer that was deleted is gone when tailnet.peers does not show it any more.';
     END IF;
     token := coalesce(create_peer.known_token, tailnet_private.new_token());
     INSERT INTO tailnet_private.identities AS i (id, network_id, role, name, token_sha256)

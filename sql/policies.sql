@@ -61,10 +61,6 @@ SELECT pg_catalog.pg_extension_config_dump('tailnet_private.tags', '');
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.policies', '');
 SELECT pg_catalog.pg_extension_config_dump('tailnet_private.policy_tests', '');
 
-CREATE FUNCTION tailnet_private.lock_network(network uuid) RETURNS void
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'lock_network_wrapper';
-COMMENT ON FUNCTION tailnet_private.lock_network(uuid) IS 'Waits for the turn of a network, until the transaction ends';
-
 CREATE FUNCTION tailnet_private.tunnel_rule(src uuid, dst uuid) RETURNS text
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tunnel_rule_wrapper';
 COMMENT ON FUNCTION tailnet_private.tunnel_rule(uuid, uuid) IS 'The rule by which one peer may open a tunnel to another; NULL: it may not';
@@ -145,7 +141,7 @@ COMMENT ON FUNCTION tailnet.set_tags(uuid, text[]) IS 'Gives a peer with an iden
 CREATE FUNCTION tailnet.create_policy(network text, name text, source text, destination text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(create_policy.network);
+    of_network uuid := tailnet_private.locked_network(create_policy.network);
     other text;
 BEGIN
     IF create_policy.name IS NULL OR create_policy.name = '' THEN
@@ -156,7 +152,6 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = pg_catalog.format('source %L and destination %L differ, expected the same word with any value in both', create_policy.source, create_policy.destination);
     END IF;
-    PERFORM tailnet_private.lock_network(of_network);
     SELECT y.name INTO other FROM tailnet_private.policies y
     WHERE y.network_id = of_network AND y.source_tag = create_policy.source AND y.destination_tag = create_policy.destination;
     IF other IS NOT NULL OR EXISTS (
@@ -174,10 +169,9 @@ COMMENT ON FUNCTION tailnet.create_policy(text, text, text, text) IS 'Lets clien
 CREATE FUNCTION tailnet.drop_policy(network text, name text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(drop_policy.network);
+    of_network uuid := tailnet_private.locked_network(drop_policy.network);
     dropped text;
 BEGIN
-    PERFORM tailnet_private.lock_network(of_network);
     DELETE FROM tailnet_private.policies y WHERE y.network_id = of_network AND y.name = drop_policy.name
     RETURNING y.source_tag INTO dropped;
     IF dropped IS NULL THEN
@@ -194,12 +188,11 @@ COMMENT ON FUNCTION tailnet.drop_policy(text, text) IS 'Drops a policy: it allow
 CREATE FUNCTION tailnet.set_clients_reach_all_agents(network text, reach boolean) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(set_clients_reach_all_agents.network);
+    of_network uuid := tailnet_private.locked_network(set_clients_reach_all_agents.network);
 BEGIN
     IF reach IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'argument reach is NULL, expected true or false';
     END IF;
-    PERFORM tailnet_private.lock_network(of_network);
     UPDATE tailnet_private.networks n SET clients_reach_all_agents = reach
     WHERE n.id = of_network AND n.clients_reach_all_agents <> reach;
     IF NOT FOUND THEN
@@ -219,7 +212,7 @@ CREATE FUNCTION tailnet.create_policy_test(
     network text, name text, source text, destination text, allowed boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(create_policy_test.network);
+    of_network uuid := tailnet_private.locked_network(create_policy_test.network);
     uuid_form text := '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
     peer uuid;
 BEGIN
@@ -233,7 +226,6 @@ BEGIN
         END IF;
     END LOOP;
     PERFORM tailnet_private.check_tag(s, false) FROM unnest(ARRAY[source, destination]) s WHERE s ~ uuid_form IS NOT TRUE;
-    PERFORM tailnet_private.lock_network(of_network);
     INSERT INTO tailnet_private.policy_tests AS t (network_id, name, source_tag, source_id, destination_tag, destination_id, allowed)
     VALUES (of_network, create_policy_test.name,
             CASE WHEN source !~ uuid_form THEN source END, CASE WHEN source ~ uuid_form THEN source::uuid END,
@@ -252,9 +244,8 @@ COMMENT ON FUNCTION tailnet.create_policy_test(text, text, text, text, boolean) 
 CREATE FUNCTION tailnet.drop_policy_test(network text, name text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    of_network uuid := tailnet_private.network_id(drop_policy_test.network);
+    of_network uuid := tailnet_private.locked_network(drop_policy_test.network);
 BEGIN
-    PERFORM tailnet_private.lock_network(of_network);
     DELETE FROM tailnet_private.policy_tests t WHERE t.network_id = of_network AND t.name = drop_policy_test.name;
     RETURN FOUND;
 END

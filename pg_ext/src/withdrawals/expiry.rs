@@ -14,6 +14,7 @@ const IDENTITIES: &str = "
         SELECT o.id FROM tailnet_private.identities o
         WHERE o.revoked_at IS NULL AND o.expires_at <= (SELECT pg_catalog.clock_timestamp())
         ORDER BY o.expires_at LIMIT $1
+        FOR UPDATE SKIP LOCKED
     ) e
     WHERE i.id = e.id
     RETURNING i.id";
@@ -24,6 +25,7 @@ const KEYS: &str = "
         SELECT o.id FROM tailnet_private.keys o
         WHERE o.ended_at IS NULL AND o.expires_at <= (SELECT pg_catalog.clock_timestamp())
         ORDER BY o.expires_at LIMIT $1
+        FOR UPDATE SKIP LOCKED
     ) e
     WHERE k.id = e.id
     RETURNING k.id";
@@ -34,6 +36,7 @@ const TOKENS: &str = "
         SELECT o.sha256 FROM tailnet_private.tokens o
         WHERE o.expires_at <= (SELECT pg_catalog.clock_timestamp())
         ORDER BY o.expires_at LIMIT $1
+        FOR UPDATE SKIP LOCKED
     ) e
     WHERE t.sha256 = e.sha256
     RETURNING t.key_id, t.number";
@@ -45,11 +48,13 @@ const TOMBSTONES: &str = "
         SELECT o.peer_id FROM tailnet_private.tombstones o
         WHERE o.expires_at <= (SELECT pg_catalog.clock_timestamp())
         ORDER BY o.expires_at LIMIT $1
+        FOR UPDATE SKIP LOCKED
     ) e
     WHERE t.peer_id = e.peer_id";
 
-/// Withdraws what has expired, at most so many of each kind, and returns how many. Nothing else in the transaction may lock
-/// networks: this locks rows, for which a call that holds the lock of a network may wait.
+/// Withdraws what has expired, at most so many of each kind, and returns how many. A row that another call has locked is left to
+/// the next time: this waits for nobody. Nothing else in the transaction may lock networks: this locks rows, for which a call
+/// that holds the lock of a network may wait.
 pub fn withdraw(most: i64) -> Result<usize, Error> {
     let mut expired = rows(IDENTITIES, &[most.into()], |row| Ok(Withdrawal::Peer(row.id(1)?)))?;
     expired.extend(rows(KEYS, &[most.into()], |row| Ok(Withdrawal::Key(row.id(1)?)))?);

@@ -33,6 +33,8 @@ SELECT tailnet.drop_policy_test('n1', 'kept');
 SELECT pg_temp.told('x'), pg_temp.told('y') \g /dev/null
 SELECT tailnet.delete_peer(:b1);
 SELECT pg_temp.told('x') AS before_the_commit_is_reaped;
+-- What is left of it must not go on as another peer with the same id.
+SELECT tailnet.create_peer('n1', 'agent', 'another', :b1);
 SELECT tailnet.reap(:'y'), tailnet.reap(:'y') AS rest;
 SELECT pg_temp.told('x') AS x;
 SELECT pg_temp.told('y') AS y;
