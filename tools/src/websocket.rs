@@ -3,11 +3,11 @@
 use std::{io, sync::Arc};
 
 use clap::ValueEnum;
-
 use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
+use serde::{Deserialize, Serialize};
 use tokio_tungstenite::{
     connect_async_with_config,
     tungstenite::{
@@ -29,7 +29,8 @@ pub const SUBPROTOCOL: &str = "tailnet.v1.json";
 const READ_BUFFER: usize = 4 << 10;
 
 /// What a peer speaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// tailnet.v1.json: docs/protocol.md.
     #[default]

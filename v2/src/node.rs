@@ -4,6 +4,8 @@
 //! defaults, which protobuf cannot tell from absent fields. Fields that our schema does not have travel as base64 in
 //! [`UNKNOWN`], and v2 peers get them back. What JSON peers may say and protobuf cannot is left out for v2 peers.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use prost::{
     DecodeError, Message,
@@ -11,7 +13,8 @@ use prost::{
     encoding::{self, DecodeContext, WireType},
 };
 use prost_types::Timestamp;
-use serde_json::{Map, Number, Value};
+use serde::Serialize;
+use serde_json::Value;
 use tailnet_wire::{NodeError, NodeFields};
 
 mod plain {
@@ -54,6 +57,38 @@ pub struct Told {
     pub left_out: usize,
 }
 
+/// The fields in JSON, in the order of their names. Defaults are left out.
+#[derive(Serialize)]
+struct Fields<'a> {
+    #[serde(skip_serializing_if = "is_default")]
+    addresses: &'a [String],
+    #[serde(skip_serializing_if = "is_default")]
+    allowed_ips: &'a [String],
+    #[serde(skip_serializing_if = "is_default")]
+    as_of: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    derp_forced_websocket: BTreeMap<String, &'a str>,
+    #[serde(skip_serializing_if = "is_default")]
+    derp_latency: Option<&'a BTreeMap<String, f64>>,
+    #[serde(skip_serializing_if = "is_default")]
+    disco: &'a str,
+    #[serde(skip_serializing_if = "is_default")]
+    endpoints: &'a [String],
+    #[serde(skip_serializing_if = "is_default")]
+    id: i64,
+    #[serde(skip_serializing_if = "is_default")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    preferred_derp: i32,
+    /// [`UNKNOWN`].
+    #[serde(skip_serializing_if = "is_default")]
+    unknown_protobuf_fields: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Node {
     /// The JSON text, with sorted keys.
     ///
@@ -73,43 +108,36 @@ impl Node {
             allowed_ips,
             endpoints,
         } = &self.known;
-        let mut fields = Map::new();
-        let mut put = |name: &str, is_default: bool, value: Value| {
-            if !is_default {
-                fields.insert(name.to_owned(), value);
-            }
-        };
-        put("id", *id == 0, (*id).into());
-        if let Some(time) = as_of {
-            if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
-                return wrong("as_of is not a time of the years 1 to 9999".to_owned());
-            }
-            put("as_of", false, time.to_string().into());
+        if let Some(time) = as_of
+            && (!SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos))
+        {
+            return wrong("as_of is not a time of the years 1 to 9999".to_owned());
         }
-        let bytes = match (key.as_slice(), key.strip_prefix(KEY_BYTES)) {
-            ([], _) => [].as_slice(),
-            (_, Some(bytes)) if bytes.len() == 32 => bytes,
+        let key = match (key.as_slice(), key.strip_prefix(KEY_BYTES)) {
+            ([], _) => None,
+            (_, Some(bytes)) if bytes.len() == 32 => Some(text_of(bytes)),
             _ => return wrong(format!("key has {} bytes, expected \"np\" and 32 bytes", key.len())),
         };
-        put("key", key.is_empty(), format!("{KEY_TEXT}{}", hex::encode(bytes)).into());
-        put("disco", disco.is_empty(), disco.as_str().into());
-        put("preferred_derp", *preferred_derp == 0, (*preferred_derp).into());
-        let mut latency = Map::new();
-        for (region, seconds) in derp_latency {
-            let Some(seconds) = Number::from_f64(*seconds) else {
-                return wrong(format!("derp_latency is {seconds} for a region, expected a finite number"));
-            };
-            latency.insert(region.clone(), seconds.into());
+        if let Some(seconds) = derp_latency.values().find(|seconds| !seconds.is_finite()) {
+            return wrong(format!("derp_latency is {seconds} for a region, expected a finite number"));
         }
-        put("derp_latency", latency.is_empty(), latency.into());
-        let forced: Map<_, _> =
-            derp_forced_websocket.iter().map(|(region, why)| (region.to_string(), why.as_str().into())).collect();
-        put("derp_forced_websocket", forced.is_empty(), forced.into());
-        for (name, entries) in [("addresses", addresses), ("allowed_ips", allowed_ips), ("endpoints", endpoints)] {
-            put(name, entries.is_empty(), entries.as_slice().into());
-        }
-        put(UNKNOWN, self.unknown.is_empty(), BASE64_STANDARD.encode(&self.unknown).into());
-        let text = Value::Object(fields).to_string();
+        let fields = Fields {
+            addresses,
+            allowed_ips,
+            as_of: as_of.map(|time| time.to_string()),
+            derp_forced_websocket: derp_forced_websocket
+                .iter()
+                .map(|(region, why)| (region.to_string(), why.as_str()))
+                .collect(),
+            derp_latency: (!derp_latency.is_empty()).then_some(derp_latency),
+            disco,
+            endpoints,
+            id: *id,
+            key,
+            preferred_derp: *preferred_derp,
+            unknown_protobuf_fields: BASE64_STANDARD.encode(&self.unknown),
+        };
+        let text = serde_json::to_string(&fields).expect("all keys are strings");
         Ok(tailnet_wire::Node::new(text).expect("a JSON value prints as JSON"))
     }
 
@@ -178,6 +206,13 @@ fn unknown_of(fields: &NodeFields, left_out: &mut usize) -> Vec<u8> {
 fn key_of(text: &str) -> Option<Vec<u8>> {
     let bytes = hex::decode(text.strip_prefix(KEY_TEXT)?).ok()?;
     (bytes.len() == 32).then(|| [KEY_BYTES, &bytes].concat())
+}
+
+/// The text of a key of 32 bytes.
+fn text_of(bytes: &[u8]) -> String {
+    let mut digits = [0; 64];
+    hex::encode_to_slice(bytes, &mut digits).expect("two digits for each byte");
+    KEY_TEXT.chars().chain(digits.map(char::from)).collect()
 }
 
 /// The number of a region. Other spellings of it, such as `+1`, would come back as another text.

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use tailnet_harness::private_cluster::PrivateCluster;
+use tailnet_tools::websocket::Protocol;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     peers::{
         contact, crash, database, hub, idle, listener,
         options::{Options, Part, Scale, UPDATES_A_SECOND},
+        protocols,
         report::{Report, Resident},
         storm, target, updates,
         world::World,
@@ -22,12 +24,22 @@ pub async fn run(options: &Options, report: &mut Report, progress: &Progress) ->
     let (begin, scale) = (Instant::now(), options.scale());
     let cluster = PrivateCluster::existing(&options.cluster).await.context("tests/bench-run starts the cluster")?;
     (report.is_full, report.peers) = (options.is_full(), 2 * scale.pairs);
-    let wants_rounds = options.only.is_empty() || options.only.iter().any(|part| *part != Part::Engines);
+    let apart = [Part::Protocols, Part::Engines];
+    let wants_rounds = options.only.is_empty() || options.only.iter().any(|part| !apart.contains(part));
     for number in (1..=scale.rounds).filter(|_| wants_rounds) {
         let mut round = Round { number, options, scale: &scale, report, progress };
         round.run(&cluster).await.with_context(|| format!("in round {number}"))?;
         report.seconds = begin.elapsed().as_secs_f64();
         target::write(report, &options.json)?;
+    }
+    if options.wants(Part::Protocols) {
+        for number in 1..=scale.rounds {
+            progress.step(&format!("v2 beside v1, {number} of {}", scale.rounds));
+            let both = protocols::run(&cluster, &scale, number, progress).await.context("v2 beside v1")?;
+            progress.phase(&both.to_string());
+            report.protocols.push(both);
+            target::write(report, &options.json)?;
+        }
     }
     if options.wants(Part::Engines) {
         progress.phase("the cost at the database");
@@ -41,7 +53,7 @@ pub async fn run(options: &Options, report: &mut Report, progress: &Progress) ->
 
 /// How many steps a bar has.
 pub fn steps(options: &Options) -> usize {
-    const EACH_ROUND: usize = 7;
+    const EACH_ROUND: usize = 8;
     const ONCE: usize = 2;
     options.scale().rounds * EACH_ROUND + ONCE
 }
@@ -61,7 +73,7 @@ impl Round<'_> {
         let is_last = number == scale.rounds;
         progress.phase(&format!("round {number} of {}: {} peers", scale.rounds, 2 * scale.pairs));
         progress.step("making the peers");
-        let mut world = World::create(cluster, scale.pairs, usize::from(options.proxies)).await?;
+        let mut world = World::create(cluster, scale.pairs, usize::from(options.proxies), Protocol::V1).await?;
         if report.machine.is_none() {
             report.machine = Some(Machine::look(&world.meter).await?);
         }

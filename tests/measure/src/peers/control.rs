@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
+use tailnet_tools::websocket::Protocol;
 use uuid::Uuid;
 
 use crate::{common::network::Credentials, peers::clock::Moment};
@@ -18,6 +19,8 @@ pub enum Command {
     Connect,
     /// Peers announce nodes at a steady rate.
     Update(Update),
+    /// Each peer announces a node, and the next one when its partner was told, until this moment.
+    Saturate(Moment),
     /// All peers of these ends announce their next node at once.
     Announce(Vec<End>),
     /// Answered when every peer was told the newest node of its partner.
@@ -39,6 +42,8 @@ pub struct Hold {
     pub proxies: Vec<[SocketAddr; 2]>,
     /// An agent, and the client that opens a tunnel to it.
     pub pairs: Vec<[Credentials; 2]>,
+    /// What all of them speak.
+    pub protocol: Protocol,
     /// The most websockets to the proxies of one end that are being opened.
     pub in_flight: usize,
 }

@@ -4,6 +4,7 @@ use std::{env, net::SocketAddr, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
+use tailnet_tools::websocket::Protocol;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command as Program},
@@ -58,12 +59,17 @@ macro_rules! expect {
 
 impl Fleet {
     /// Starts the processes; nobody is connected yet.
-    pub async fn start(proxies: &[[SocketAddr; 2]], pairs: &[[Credentials; 2]], in_flight: usize) -> Result<Self> {
+    pub async fn start(
+        proxies: &[[SocketAddr; 2]],
+        pairs: &[[Credentials; 2]],
+        protocol: Protocol,
+        in_flight: usize,
+    ) -> Result<Self> {
         let shares = shares(pairs);
         let starts = shares.map(async |pairs| {
             let mut load = Load::start()?;
-            let hold =
-                Hold { proxies: proxies.to_vec(), pairs: pairs.to_vec(), in_flight: (in_flight / PROCESSES).max(1) };
+            let in_flight = (in_flight / PROCESSES).max(1);
+            let hold = Hold { proxies: proxies.to_vec(), pairs: pairs.to_vec(), protocol, in_flight };
             load.send(&Command::Hold(hold)).await?;
             match load.answer().await? {
                 Answer::Ready => Ok(load),
@@ -114,16 +120,29 @@ impl Fleet {
         let begin = Moment::now().after(Duration::from_millis(50));
         let pause = Duration::from_secs_f64(1.0 / per_second);
         let span = unmeasured + measured;
-        let updates = self.0.iter_mut().zip(0u32..).map(async |(load, number)| {
-            let update = Update {
+        let command = |number: u32| {
+            Command::Update(Update {
                 per_second: per_second / processes,
                 // One after the other, as one process would.
                 begin: begin.after(pause * number),
                 seconds: span.as_secs_f64(),
                 unmeasured_seconds: unmeasured.as_secs_f64(),
                 seed: seed + u64::from(number),
-            };
-            load.send(&Command::Update(update)).await?;
+            })
+        };
+        Ok((begin, self.updated(command, span).await?))
+    }
+
+    /// Each peer announces a node, and the next one when its partner was told, for so long. Also when it began.
+    pub async fn saturate(&mut self, span: Duration) -> Result<(Moment, Updated)> {
+        let begin = Moment::now();
+        Ok((begin, self.updated(|_| Command::Saturate(begin.after(span)), span).await?))
+    }
+
+    /// What came of the updates that these commands, one for each process, lead to.
+    async fn updated(&mut self, command: impl Fn(u32) -> Command, span: Duration) -> Result<Updated> {
+        let updates = self.0.iter_mut().zip(0u32..).map(async |(load, number)| {
+            load.send(&command(number)).await?;
             match timeout(span + DEADLINE, load.answer()).await.context("not every partner was told the updates")?? {
                 Answer::Updated(updated) => Ok(updated),
                 other => bail!("a load process said {other:?}"),
@@ -137,7 +156,7 @@ impl Fleet {
             all.merged += updated.merged;
             all.heard = all.heard.max(updated.heard);
         }
-        Ok((begin, all))
+        Ok(all)
     }
 
     /// All peers of these ends announce their next node at once.

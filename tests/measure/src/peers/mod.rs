@@ -15,6 +15,7 @@ pub mod load;
 pub mod options;
 mod page;
 mod plot;
+mod protocols;
 mod report;
 mod row;
 pub mod run;

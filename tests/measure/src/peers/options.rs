@@ -58,6 +58,8 @@ pub enum Part {
     Crash,
     /// A hub with a tunnel to nearly everybody comes back (P7)
     Hub,
+    /// Half as many peers that speak tailnet v2, and as many that speak JSON (P5, P10, P19, P20)
+    Protocols,
     /// The cost at the database, by the benchmark of the engines (P3, P4, P6, P7)
     Engines,
 }

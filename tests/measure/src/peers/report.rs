@@ -10,6 +10,7 @@ use crate::{
         hub::Hub,
         idle::Idle,
         listener::Resync,
+        protocols::Both,
         storm::Storm,
         updates::{Quantiles, Steady},
     },
@@ -36,6 +37,8 @@ pub struct Report {
     pub resyncs: Vec<Resync>,
     pub crashes: Vec<Crash>,
     pub hub: Option<Hub>,
+    /// Peers of both protocols, one a round.
+    pub protocols: Vec<Both>,
     pub engines: Option<Engines>,
     /// What it took to measure all that.
     pub seconds: f64,

@@ -13,7 +13,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let (mut report, progress) = (Report::default(), Progress::new(campaign::steps(options)));
     let done = or_stopped(campaign::run(options, &mut report, &progress)).await;
     progress.finish();
-    if report.storms.is_empty() && report.engines.is_none() {
+    if report.storms.is_empty() && report.protocols.is_empty() && report.engines.is_none() {
         return done.and_then(|()| bail!("nothing was measured"));
     }
     target::write(&report, &options.json)?;

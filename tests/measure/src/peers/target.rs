@@ -13,6 +13,7 @@ use crate::{
     engines::{fan_out::FanOut, hub::Hub, measured::REPLICAS, report::Report as Engines, size::Size},
     peers::{
         options::{REST, UPDATES_A_SECOND},
+        protocols::Side,
         report::Report,
         row::{
             Bound::{self, AtLeast, AtMost, Never},
@@ -47,6 +48,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
         hub.iter().for_each(|hub| rows.of_hub(hub));
     }
     rows.of_failures(report);
+    rows.of_protocols(report);
     rows.0.sort_by_key(|row| row.name.trim_start_matches('P').parse::<u32>().unwrap_or(u32::MAX));
     rows.0
 }
@@ -137,6 +139,24 @@ impl Rows {
         self.add("P9", what, Some(AtMost(40.0)), ("", 0), &report.resyncs, |resync| {
             (resync.statements.all - resync.statements.recurring) as f64
         });
+    }
+
+    fn of_protocols(&mut self, report: &Report) {
+        let Some(first) = report.protocols.first() else { return };
+        let (both, peers) = (&report.protocols, grouped(first.v2.storm.peers as f64, 0));
+        let what = format!("{peers} v2 peers connect at once ÷ as many JSON peers, time");
+        self.add("P19", what, Some(AtMost(1.3)), ("", 2), both, |both| both.ratio(|side| side.storm.seconds));
+        let what = "the same, CPU of the proxies";
+        self.add("P19", what, Some(AtMost(1.3)), ("", 2), both, |both| both.ratio(Side::storm_cpu));
+        let what = "the same, SQL statements a peer";
+        self.add("P19", what, Some(AtMost(1.1)), ("", 2), both, |both| both.ratio(|side| side.storm.statements_a_peer));
+        let what = "updates a second, each peer one in flight, through v2 ÷ through JSON";
+        let told = |side: &Side| side.saturated.told_per_second;
+        self.add("P20", what, Some(AtLeast(0.9)), ("", 2), both, |both| both.ratio(told));
+        let what = "resident memory of a proxy for each v2 peer with both streams open";
+        self.add("P5", what, Some(AtMost(10.0)), ("KiB", 1), both, |both| both.v2.memory.most_a_peer() / 1024.0);
+        let what = format!("CPU of both proxies with {peers} idle v2 peers, which ping");
+        self.add("P10", what, Some(AtMost(4.0)), ("% of a core", 1), both, |both| both.v2.idle_share());
     }
 
     fn of_fan_out(&mut self, found: &FanOut) {

@@ -4,8 +4,10 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
-    common::progress::Progress,
+    common::{progress::Progress, statements::Statements},
     peers::{
+        clock::Moment,
+        control::Updated,
         cpu::Cpu,
         fleet::Rate,
         options::{Scale, UPDATES_A_SECOND},
@@ -61,8 +63,27 @@ impl Quantiles {
 /// Fails when not every partner is told.
 pub async fn run(world: &mut World, scale: &Scale, per_second: f64, seed: u64) -> Result<Steady> {
     let rate = Rate { per_second, unmeasured: scale.unmeasured, measured: scale.measured };
-    let (cpu, statements) = (world.cpu()?, world.statements().await?);
+    let before = (world.cpu()?, world.statements().await?);
     let (begin, updated) = world.fleet.update(rate, seed).await?;
+    steady(world, before, per_second, begin, updated).await
+}
+
+/// As many as can be told: each peer announces a node when its partner was told the one before.
+/// Fails when not every partner is told.
+pub async fn in_turn(world: &mut World, scale: &Scale) -> Result<Steady> {
+    let before = (world.cpu()?, world.statements().await?);
+    let (begin, updated) = world.fleet.saturate(scale.measured).await?;
+    let per_second = updated.due as f64 / scale.measured.as_secs_f64();
+    steady(world, before, per_second, begin, updated).await
+}
+
+async fn steady(
+    world: &mut World,
+    (cpu, statements): (Cpu, Statements),
+    per_second: f64,
+    begin: Moment,
+    updated: Updated,
+) -> Result<Steady> {
     let cpu = world.cpu()?.since(&cpu);
     let statements = world.statements_since(&statements).await?;
     world.fleet.totals().await?.expect_undisturbed()?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use tailnet_harness::{Proxy, database::Database, private_cluster::PrivateCluster};
+use tailnet_tools::websocket::Protocol;
 
 use crate::{
     common::{
@@ -25,6 +26,10 @@ const IN_FLIGHT: usize = 1000;
 
 pub const NETWORK: &str = "bench";
 
+/// Peers that speak v2 ask for one. Nobody connects to the relay.
+const DERP_MAP: &str = r#"{"Regions": {"999": {"RegionID": 999, "RegionCode": "bench", "RegionName": "bench",
+    "Nodes": [{"Name": "999a", "RegionID": 999, "HostName": "derp.example.com"}]}}}"#;
+
 /// Where everything happens.
 #[derive(Debug)]
 pub struct World {
@@ -41,11 +46,15 @@ pub struct World {
 
 impl World {
     /// Makes it; nobody is connected.
-    pub async fn create(cluster: &PrivateCluster, pairs: usize, proxies: usize) -> Result<Self> {
+    pub async fn create(cluster: &PrivateCluster, pairs: usize, proxies: usize, protocol: Protocol) -> Result<Self> {
         let database = Database::create_in(cluster.superuser()?, proxies).await?;
         let meter = Meter::open(&database).await?;
         let (_, peers) = network::create(&meter.sql, NETWORK, pairs, &["agent", "client"]).await?;
         let pairs: Vec<[Credentials; 2]> = peers.as_chunks().0.to_vec();
+        if protocol == Protocol::V2 {
+            let set = "SELECT tailnet.set_derp_map($1, $2::text::jsonb)";
+            meter.sql.execute(set, &[&NETWORK, &DERP_MAP]).await.context("cannot set a DERP map")?;
+        }
         // As if Postgres had run for long: a proxy that registers waits for nobody to come back.
         let ran = "INSERT INTO tailnet_private.restoration (ended_at) VALUES (now() - '1 hour'::interval)";
         meter.sql.batch_execute(ran).await?;
@@ -61,7 +70,7 @@ impl World {
         let addresses = proxies.iter().map(address).collect::<Result<Vec<_>>>()?;
         let (agents, clients) = addresses.split_at(addresses.len() / 2);
         let ends: Vec<_> = agents.iter().zip(clients).map(|(agents, clients)| [*agents, *clients]).collect();
-        let fleet = Fleet::start(&ends, &pairs, ends.len() * IN_FLIGHT).await?;
+        let fleet = Fleet::start(&ends, &pairs, protocol, ends.len() * IN_FLIGHT).await?;
         let processes = Processes {
             postgres: Server::of(&meter.sql).await?,
             proxies: proxies.iter().map(Proxy::pid).collect::<Result<_>>()?,

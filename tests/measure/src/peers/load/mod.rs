@@ -1,5 +1,6 @@
 //! A load process: thousands of peers in one thread, which costs the machine as little as it can.
 
+mod calls;
 mod peers;
 mod reading;
 pub mod run;

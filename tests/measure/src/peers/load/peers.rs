@@ -4,15 +4,21 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use mio::{Poll, Token};
+use tailnet_tools::websocket::Protocol;
+use uuid::Uuid;
 
 use super::{
+    calls::{Calls, Nodes},
     socket::{Socket, Stage},
     views::Views,
     wire,
 };
-use crate::peers::{
-    clock::Moment,
-    control::{End, Hold},
+use crate::{
+    common::node::SMALL,
+    peers::{
+        clock::Moment,
+        control::{End, Hold},
+    },
 };
 
 /// Bytes of one read.
@@ -28,7 +34,11 @@ pub struct Peers {
     pub(super) proxies: Vec<[SocketAddr; 2]>,
     in_flight: usize,
     pub(super) tokens: Vec<String>,
+    pub(super) protocol: Protocol,
     pub(super) sockets: Vec<Socket>,
+    /// Of peers that speak v2 and are connected.
+    pub(super) calls: Vec<Option<Box<Calls>>>,
+    pub(super) nodes: Nodes,
     pub(super) views: Views,
     pub(super) buffer: Vec<u8>,
     /// Bytes that are being made.
@@ -57,7 +67,10 @@ impl Peers {
             poll,
             proxies: hold.proxies,
             in_flight: hold.in_flight,
+            protocol: hold.protocol,
             sockets: tokens.iter().map(|_| Socket::new()).collect(),
+            calls: tokens.iter().map(|_| None).collect(),
+            nodes: Nodes::new(),
             tokens,
             views,
             buffer: vec![0; BUFFER],
@@ -71,12 +84,44 @@ impl Peers {
 
     /// The next node of a peer.
     pub(super) fn announce(&mut self, place: usize) -> Result<()> {
-        let node = self.views.announce(place, false);
-        let text = format!(r#"{{"update_self":{{"node":{node}}}}}"#);
-        if self.sockets[place].stage == Stage::Open {
-            self.send(place, &text)?;
+        self.views.announce(place, false);
+        if self.sockets[place].stage == Stage::Open { self.say(place, None) } else { Ok(()) }
+    }
+
+    /// Sends the node that a peer announced last, and a tunnel to open if there is one.
+    fn say(&mut self, place: usize, tunnel: Option<Uuid>) -> Result<()> {
+        let (id, version) = self.views.said_by(place);
+        if let Some(calls) = &mut self.calls[place] {
+            calls.announce(self.nodes.node(id, version), tunnel);
+            return self.send_calls(place);
         }
-        Ok(())
+        let mut text = r#"{"update_self":{"node":"#.to_owned();
+        SMALL.write(&mut text, id, version);
+        text += &tunnel.map_or_else(|| "}}".to_owned(), |id| format!(r#"}},"add_tunnel":{{"id":"{id}"}}}}"#));
+        self.send(place, &text)
+    }
+
+    /// Sends what the calls of a peer have to say.
+    pub(super) fn send_calls(&mut self, place: usize) -> Result<()> {
+        let Some(calls) = &mut self.calls[place] else { return Ok(()) };
+        let bytes = calls.take_output();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.frame.clear();
+        wire::write_binary(&mut self.frame, &bytes);
+        match self.sockets[place].send(&self.frame) {
+            Ok(()) => Ok(()),
+            Err(_) => self.ended(place),
+        }
+    }
+
+    /// A peer that speaks v2 says that it lives.
+    pub(super) fn ping(&mut self, place: usize) -> Result<()> {
+        if let Some(calls) = &mut self.calls[place] {
+            calls.ping();
+        }
+        self.send_calls(place)
     }
 
     fn send(&mut self, place: usize, text: &str) -> Result<()> {
@@ -116,13 +161,10 @@ impl Peers {
         self.opening[end(place)] -= 1;
         self.connected += 1;
         self.sockets[place].stage = Stage::Open;
-        let node = self.views.announce(place, true);
-        let mut text = format!(r#"{{"update_self":{{"node":{node}}}"#);
-        if end(place) == End::Client as usize {
-            text += &format!(r#","add_tunnel":{{"id":"{}"}}"#, self.views.partner_id(place));
-        }
-        text.push('}');
-        self.send(place, &text)
+        self.calls[place] = (self.protocol == Protocol::V2).then(|| Box::new(Calls::begin()));
+        self.views.announce(place, true);
+        let tunnel = (end(place) == End::Client as usize).then(|| self.views.partner_id(place));
+        self.say(place, tunnel)
     }
 
     /// A connection ended, or could not be opened: its peer comes back, as a real one does.
@@ -140,6 +182,7 @@ impl Peers {
             }
         }
         self.sockets[place].close();
+        self.calls[place] = None;
         self.put_off.push_back((Moment::now().after(PAUSE), place));
         Ok(())
     }

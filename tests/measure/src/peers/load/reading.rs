@@ -19,7 +19,7 @@ impl Peers {
                 Ok(false) => return Ok(()),
                 Ok(true) => {
                     let host = self.address(place).to_string();
-                    let request = wire::upgrade(&host, &self.tokens[place]);
+                    let request = wire::upgrade(&host, &self.tokens[place], self.protocol);
                     self.sockets[place].stage = Stage::Upgrading;
                     if self.sockets[place].send(request.as_bytes()).is_err() {
                         return self.ended(place);
@@ -56,6 +56,21 @@ impl Peers {
         }
     }
 
+    fn hear_calls(&mut self, place: usize, bytes: &[u8], now: Moment) -> Result<()> {
+        let Some(calls) = &mut self.calls[place] else {
+            bail!("a proxy sent a binary frame to a peer that speaks JSON")
+        };
+        match calls.hear(bytes) {
+            Ok(responses) => {
+                for response in responses {
+                    self.views.hear_response(place, response, &self.nodes, now);
+                }
+            }
+            Err(unexpected) => self.views.wrong(place, &unexpected.to_string()),
+        }
+        self.send_calls(place)
+    }
+
     fn take(&mut self, place: usize, bytes: &[u8]) -> Result<()> {
         let mut partial = std::mem::take(&mut self.sockets[place].partial);
         if partial.is_empty() {
@@ -68,7 +83,7 @@ impl Peers {
     /// Takes what is whole of these bytes, and keeps the rest.
     fn parse(&mut self, place: usize, mut bytes: &[u8]) -> Result<()> {
         if self.sockets[place].stage == Stage::Upgrading {
-            match wire::upgraded(bytes) {
+            match wire::upgraded(bytes, self.protocol) {
                 Upgraded::Partly => {}
                 Upgraded::Open(length) => {
                     bytes = &bytes[length..];
@@ -86,6 +101,7 @@ impl Peers {
                     bytes = &bytes[length..];
                     match frame {
                         Frame::Text(text) => self.views.hear(place, text, now),
+                        Frame::Binary(bytes) => self.hear_calls(place, bytes, now)?,
                         Frame::Ping(payload) => {
                             self.frame.clear();
                             wire::write_pong(&mut self.frame, payload);

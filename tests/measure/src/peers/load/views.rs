@@ -28,6 +28,8 @@ pub struct Views {
     under_way: usize,
     /// A hub that some of them have a tunnel to.
     hub: Option<Expected>,
+    /// Peers whose newest nodes their partners were told; None: nobody wants to know.
+    pub heard: Option<Vec<usize>>,
     /// What came of the updates since somebody took it.
     pub updated: Updated,
     /// What happened since the process started.
@@ -92,6 +94,7 @@ impl Views {
             right_since: Moment::now(),
             under_way: 0,
             hub: None,
+            heard: None,
             updated: Updated::default(),
             totals: Totals::default(),
             text: String::new(),
@@ -130,21 +133,23 @@ impl Views {
     }
 
     /// The id of a peer's partner.
-    pub fn partner_id(&self, place: usize) -> &str {
-        &self.seats[partner(place)].id_text
+    pub fn partner_id(&self, place: usize) -> Uuid {
+        self.seats[partner(place)].id
     }
 
-    /// The node that a peer announces now: the next one, or the last one again after its websocket ended.
-    pub fn announce(&mut self, place: usize, again: bool) -> &str {
+    /// A peer announces a node: the next one, or the last one again after its websocket ended.
+    pub fn announce(&mut self, place: usize, again: bool) {
         if !again || self.seats[place].said == 0 {
             if self.is_right(partner(place)) {
                 self.right -= 1;
             }
             self.seats[place].said += 1;
         }
-        self.text.clear();
-        SMALL.write(&mut self.text, self.seats[place].id, self.seats[place].said);
-        &self.text
+    }
+
+    /// A peer, and the version of the node that it announced last.
+    pub fn said_by(&self, place: usize) -> (Uuid, u64) {
+        (self.seats[place].id, self.seats[place].said)
     }
 
     /// What was just announced was due at a moment.
@@ -236,6 +241,9 @@ impl Views {
         if version == said {
             self.right += 1;
             self.right_since = now;
+            if let Some(heard) = &mut self.heard {
+                heard.push(partner(place));
+            }
         }
         let Self { seats, under_way, updated, .. } = self;
         while let Some(due) = seats[partner(place)].under_way.pop_front_if(|due| due.version <= version) {
@@ -291,5 +299,6 @@ fn micros(now: Moment, earlier: Moment) -> u32 {
     u32::try_from(now.since(earlier).as_micros()).unwrap_or(u32::MAX)
 }
 
+mod responses;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use tailnet_tools::websocket::Protocol;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
@@ -14,11 +15,14 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The request that opens a websocket.
-pub fn upgrade(host: &str, token: &str) -> String {
+pub fn upgrade(host: &str, token: &str, protocol: Protocol) -> String {
+    let (path, subprotocol) = match protocol {
+        Protocol::V1 => ("/v1/coordinate", "Sec-WebSocket-Protocol: tailnet.v1.json\r\n"),
+        Protocol::V2 => ("/api/v2/tailnet?version=2.0", ""),
+    };
     format!(
-        "GET /v1/coordinate HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Protocol: tailnet.v1.json\r\n\
-         Authorization: Bearer {token}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{subprotocol}Authorization: Bearer {token}\r\n\r\n"
     )
 }
 
@@ -36,7 +40,7 @@ pub enum Upgraded {
 }
 
 /// Reads the answer.
-pub fn upgraded(bytes: &[u8]) -> Upgraded {
+pub fn upgraded(bytes: &[u8], protocol: Protocol) -> Upgraded {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Upgraded::Partly };
     let head = String::from_utf8_lossy(&bytes[..end]);
     let has = |name: &str, value: &str| {
@@ -47,7 +51,7 @@ pub fn upgraded(bytes: &[u8]) -> Upgraded {
         Upgraded::PutOff
     } else if head.starts_with("HTTP/1.1 101 ")
         && has("sec-websocket-accept", ACCEPT)
-        && has("sec-websocket-protocol", "tailnet.v1.json")
+        && (protocol == Protocol::V2 || has("sec-websocket-protocol", "tailnet.v1.json"))
     {
         Upgraded::Open(end + 4)
     } else {
@@ -59,6 +63,7 @@ pub fn upgraded(bytes: &[u8]) -> Upgraded {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     Text(&'a [u8]),
+    Binary(&'a [u8]),
     Ping(&'a [u8]),
     /// The code, and the reason.
     Close(Option<u16>, &'a [u8]),
@@ -80,6 +85,7 @@ pub fn frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, String> {
     let frame = match header.opcode {
         _ if !is_plain => return Err(format!("a frame with {header:?}")),
         OpCode::Data(Data::Text) => Frame::Text(payload),
+        OpCode::Data(Data::Binary) => Frame::Binary(payload),
         OpCode::Control(Control::Ping) => Frame::Ping(payload),
         OpCode::Control(Control::Close) => match payload.split_first_chunk() {
             Some((code, reason)) => Frame::Close(Some(u16::from_be_bytes(*code)), reason),
@@ -93,6 +99,11 @@ pub fn frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, String> {
 /// Appends a text frame.
 pub fn write_text(to: &mut Vec<u8>, text: &str) {
     write(to, OpCode::Data(Data::Text), text.as_bytes());
+}
+
+/// Appends a binary frame.
+pub fn write_binary(to: &mut Vec<u8>, bytes: &[u8]) {
+    write(to, OpCode::Data(Data::Binary), bytes);
 }
 
 /// Appends the answer to a ping.
@@ -117,6 +128,7 @@ mod tests {
     };
 
     use super::*;
+    use Protocol::V1;
 
     #[test]
     fn a_websocket_opens_with_the_right_answer_only() {
@@ -125,11 +137,11 @@ mod tests {
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nSec-Websocket-Accept: {ACCEPT}\r\n\
              sec-websocket-protocol: tailnet.v1.json\r\n\r\n"
         );
-        assert_eq!(upgraded(format!("{answer}\u{1}").as_bytes()), Upgraded::Open(answer.len()));
-        assert_eq!(upgraded(&answer.as_bytes()[..answer.len() - 1]), Upgraded::Partly);
-        assert_eq!(upgraded(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\n\r\n"), Upgraded::PutOff);
+        assert_eq!(upgraded(format!("{answer}\u{1}").as_bytes(), V1), Upgraded::Open(answer.len()));
+        assert_eq!(upgraded(&answer.as_bytes()[..answer.len() - 1], V1), Upgraded::Partly);
+        assert_eq!(upgraded(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\n\r\n", V1), Upgraded::PutOff);
         for wrong in ["HTTP/1.1 401 Unauthorized\r\n\r\n", &answer.replace("v1", "v2"), &answer.replace("s3p", "S3p")] {
-            assert!(matches!(upgraded(wrong.as_bytes()), Upgraded::Refused(_)), "{wrong}");
+            assert!(matches!(upgraded(wrong.as_bytes(), V1), Upgraded::Refused(_)), "{wrong}");
         }
     }
 
@@ -165,7 +177,7 @@ mod tests {
 
     #[test]
     fn frames_that_this_proxy_does_not_send_are_errors() {
-        for bytes in [[0x01, 0x01, b'a'].as_slice(), &[0x82, 0x00], &[0x81, 0x80, 1, 2, 3, 4], &[0xc1, 0x00]] {
+        for bytes in [[0x01, 0x01, b'a'].as_slice(), &[0x81, 0x80, 1, 2, 3, 4], &[0xc1, 0x00]] {
             frame(bytes).expect_err("no such frame");
         }
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     common::{figure::grouped, machine::Machine, section},
     peers::{
-        page::{database, peers},
+        page::{database, peers, protocols},
         plot,
         report::Report,
         row::Row,
@@ -89,6 +89,7 @@ processes of its own. A run in which a peer is told what is not so has no figure
     peers::updates(&mut text, report);
     peers::rest(&mut text, report);
     peers::failures(&mut text, report);
+    protocols::write(&mut text, &report.protocols);
     if let Some(engines) = &report.engines {
         database::write(&mut text, &engines.all);
     }

@@ -3,4 +3,5 @@
 mod database;
 pub mod files;
 mod peers;
+mod protocols;
 pub mod terminal;
