@@ -137,8 +137,7 @@ impl Node {
             preferred_derp: *preferred_derp,
             unknown_protobuf_fields: BASE64_STANDARD.encode(&self.unknown),
         };
-        let text = serde_json::to_string(&fields).expect("all keys are strings");
-        Ok(tailnet_wire::Node::new(text).expect("a JSON value prints as JSON"))
+        Ok(tailnet_wire::Node::print(&fields).expect("all keys are strings"))
     }
 
     /// What protobuf can say of a JSON node.

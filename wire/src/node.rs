@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::fields::{NodeError, NodeFields};
 
@@ -22,6 +22,14 @@ impl Node {
     /// When it is not JSON.
     pub fn new(text: String) -> Result<Self, serde_json::Error> {
         RawValue::from_string(text).map(|text| Self(text.into()))
+    }
+
+    /// Prints what is a JSON object.
+    ///
+    /// # Errors
+    /// When it cannot be printed, for example because it has keys that are no strings.
+    pub fn print(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        to_raw_value(value).map(|text| Self(text.into()))
     }
 
     /// The text.

@@ -20,3 +20,10 @@ pub enum Refused {
     /// The peer reports connections, which only an agent does.
     ReportByRole(Role),
 }
+
+impl Refused {
+    /// Whether it answers a report: an agent may wait for it, whatever else it reads.
+    pub fn is_of_report(&self) -> bool {
+        matches!(self, Self::Report { .. })
+    }
+}

@@ -4,7 +4,7 @@
 //! peer is gone. It hears no more asks while many of its requests wait: a peer cannot fill the memory of the proxy faster
 //! than Postgres empties it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tailnet_wire::{Role, SessionId};
 use tokio::{
@@ -94,6 +94,8 @@ struct Session<C> {
     waiting: Arc<Semaphore>,
     /// Asks for which there are not permits enough yet.
     stalled: Option<Vec<Ask>>,
+    /// The peer is gone, and asked for these before.
+    left: bool,
     ping: Interval,
     /// Pings since the peer was last heard.
     unanswered: u32,
@@ -127,7 +129,7 @@ impl<C: Codec> Session<C> {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, attached) = (joined.outbox, Some(joined.attached));
         let waiting = Arc::new(Semaphore::new(MAX_WAITING));
-        let (connected, stalled, unanswered) = (false, None, 0);
+        let (connected, stalled, left, unanswered) = (false, None, false, 0);
         Self {
             codec,
             switchboard,
@@ -139,6 +141,7 @@ impl<C: Codec> Session<C> {
             connected,
             waiting,
             stalled,
+            left,
             ping,
             unanswered,
             options,
@@ -164,10 +167,12 @@ impl<C: Codec> Session<C> {
         if let Some(token) = self.resume.take() {
             Box::pin(self.codec.offer_resume(&token, self.options.patience())).await?;
         }
+        // All sessions wait for it, and to begin to wait takes a lock that they share.
+        let mut shutdown = pin!(self.options.shutdown.clone().cancelled_owned());
         loop {
             let hears = self.attached.is_none() && self.stalled.is_none();
             tokio::select! {
-                () = self.options.shutdown.cancelled() => return Err(End::Ended(Ending::Shutdown)),
+                () = &mut shutdown => return Err(End::Ended(Ending::Shutdown)),
                 delivery = self.outbox.next(self.codec.takes_updates()) => {
                     Box::pin(self.deliver(delivery)).await?;
                 }
@@ -186,12 +191,20 @@ impl<C: Codec> Session<C> {
                     if let Some(asks) = self.stalled.take() {
                         Box::pin(self.handle(asks, permit, room)).await?;
                     }
+                    if self.left {
+                        return Err(End::Gone);
+                    }
                 }
-                heard = self.codec.hear(hears) => {
+                heard = self.codec.hear(hears), if !self.left => {
                     self.unanswered = 0;
-                    self.hear(heard)?;
+                    if let Some(asks) = self.hear(heard)? {
+                        match permits_now(&self.waiting, &self.switchboard.room, &asks) {
+                            Some((permit, room)) => Box::pin(self.handle(asks, permit, room)).await?,
+                            None => self.stalled = Some(asks),
+                        }
+                    }
                 }
-                _ = self.ping.tick() => {
+                _ = self.ping.tick(), if !self.left => {
                     if self.unanswered >= MAX_UNANSWERED {
                         return Err(End::Silent);
                     }
@@ -203,21 +216,22 @@ impl<C: Codec> Session<C> {
         }
     }
 
-    fn hear(&mut self, heard: Result<Heard, HearError>) -> Result<(), End> {
+    fn hear(&mut self, heard: Result<Heard, HearError>) -> Result<Option<Vec<Ask>>, End> {
         match heard {
             Ok(Heard::Asks(asks)) => {
                 self.switchboard.metrics.messages.inc();
-                self.stalled = Some(asks);
+                return Ok(Some(asks));
             }
             Ok(Heard::Life) => self.sighted(Sighting::heard()),
             Ok(Heard::Nothing) => {}
+            Err(HearError::Gone) if self.stalled.is_some() => self.left = true,
             Err(HearError::Gone) => return Err(End::Gone),
             Err(HearError::Malformed(malformed)) => {
                 self.switchboard.metrics.messages.inc();
                 return Err(End::Ended(Ending::Malformed(malformed)));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn handle(
@@ -311,21 +325,38 @@ async fn attached(attached: &mut Option<oneshot::Receiver<()>>) -> Result<(), on
     }
 }
 
-/// One permit for all requests of the asks, and room for their reports. Pending when there are no asks.
+/// One permit for all requests of the asks, and room for their reports; None: they must wait for it.
+fn permits_now(
+    waiting: &Arc<Semaphore>,
+    room: &Arc<Semaphore>,
+    asks: &[Ask],
+) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    let (requests, reports) = needed(asks);
+    let acquire = |semaphore: &Arc<Semaphore>, count| Arc::clone(semaphore).try_acquire_many_owned(count).ok();
+    Some((acquire(waiting, requests)?, acquire(room, reports)?))
+}
+
+/// How many requests wait with these asks, at most as many as may wait, and how many reports.
+fn needed(asks: &[Ask]) -> (u32, u32) {
+    let requests = asks.iter().map(Ask::requests).sum::<usize>().min(MAX_WAITING);
+    let reports = asks.iter().map(Ask::reports).sum::<usize>();
+    let count = |count: usize| u32::try_from(count).expect("the counts are bounded");
+    (count(requests), count(reports))
+}
+
+/// The same, when it is there. Pending when there are no asks.
 async fn permits(
     waiting: &Arc<Semaphore>,
     room: &Arc<Semaphore>,
     asks: Option<&[Ask]>,
 ) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
     let Some(asks) = asks else { return std::future::pending().await };
-    let acquire = async |semaphore: &Arc<Semaphore>, count: usize| {
-        let count = u32::try_from(count).expect("the counts are bounded");
+    let acquire = async |semaphore: &Arc<Semaphore>, count| {
         Arc::clone(semaphore).acquire_many_owned(count).await.expect("the semaphores are never closed")
     };
     Box::pin(async move {
-        let requests = asks.iter().map(Ask::requests).sum::<usize>();
-        let permit = acquire(waiting, requests.min(MAX_WAITING)).await;
-        (permit, acquire(room, asks.iter().map(Ask::reports).sum()).await)
+        let (requests, reports) = needed(asks);
+        (acquire(waiting, requests).await, acquire(room, reports).await)
     })
     .await
 }

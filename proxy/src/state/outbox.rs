@@ -5,7 +5,7 @@
 //! still ends on the newest state. An entry that is back where it started is removed.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard},
 };
 
@@ -25,7 +25,8 @@ pub const MAX_UPDATES: usize = 1024;
 /// socket.
 const MAX_UPDATE_BYTES: usize = 256 * 1024;
 
-/// The most refusals that wait. A peer that makes more errors than it reads loses the later ones.
+/// The most refusals that wait. A peer that makes more errors than it reads loses the later ones, but those of reports: they
+/// are bounded like acknowledgements.
 const MAX_REFUSED: usize = 64;
 
 /// What waits to be delivered to one peer.
@@ -44,7 +45,7 @@ pub(super) struct Waiting {
     /// The ids of reports that are committed. They are bounded: a peer that does not take what is written is not read, so
     /// it cannot report more.
     acknowledged: Vec<Uuid>,
-    refused: VecDeque<Refused>,
+    refused: Vec<Refused>,
     ending: Option<Ending>,
 }
 
@@ -100,8 +101,8 @@ impl Outbox {
     /// A request of the peer was not done.
     pub fn refuse(&self, refused: Refused) {
         let mut waiting = self.lock();
-        if waiting.refused.len() < MAX_REFUSED {
-            waiting.refused.push_back(refused);
+        if waiting.refused.len() < MAX_REFUSED || refused.is_of_report() {
+            waiting.refused.push(refused);
         }
         drop(waiting);
         self.wake.notify_one();
@@ -122,13 +123,16 @@ impl Outbox {
         self.take_part(true)
     }
 
-    /// Without `updates` only what needs no reader: acknowledgements, which are bounded, and the end.
+    /// Without `updates` only what needs no reader: the answers to reports, which are bounded, and the end.
     fn take_part(&self, updates: bool) -> Delivery {
         let mut waiting = self.lock();
         if !updates && waiting.ending.is_none() {
-            return Delivery { acknowledged: std::mem::take(&mut waiting.acknowledged), ..Delivery::default() };
+            let acknowledged = std::mem::take(&mut waiting.acknowledged);
+            let (refused, others) = std::mem::take(&mut waiting.refused).into_iter().partition(Refused::is_of_report);
+            waiting.refused = others;
+            return Delivery { acknowledged, refused, ..Delivery::default() };
         }
-        let refused = waiting.refused.drain(..).collect();
+        let refused = std::mem::take(&mut waiting.refused);
         let acknowledged = std::mem::take(&mut waiting.acknowledged);
         if waiting.ending.is_some() {
             return Delivery { updates: Vec::new(), acknowledged, refused, ending: waiting.ending.clone() };
@@ -138,7 +142,7 @@ impl Outbox {
 
     /// Waits until something is to be delivered, and takes it. Nothing is lost when the future is dropped.
     ///
-    /// Without `updates`, updates and refusals stay here, because the peer does not read them.
+    /// Without `updates`, updates and all refusals but those of reports stay here, because the peer does not read them.
     pub async fn next(&self, updates: bool) -> Delivery {
         loop {
             let woken = self.wake.notified();
@@ -287,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn b117_a_peer_that_takes_no_updates_gets_acknowledgements_and_the_end() {
+    fn b117_a_peer_that_takes_no_updates_gets_the_answers_to_its_reports_and_the_end() {
         let outbox = Outbox::default();
         outbox.tell(ID, Told::Nothing, Some(&node(1)));
         outbox.refuse(Refused::Postgres("wrong".to_owned()));
@@ -295,6 +299,10 @@ mod tests {
         outbox.acknowledge(&[TWO]);
         let delivery = outbox.next(false).now_or_never().expect("an acknowledgement");
         assert_eq!((delivery.acknowledged, delivery.updates.len(), delivery.refused.len()), (vec![TWO], 0, 0));
+        let report = Refused::Report { id: TWO, problem: "no".to_owned() };
+        outbox.refuse(report.clone());
+        let delivery = outbox.next(false).now_or_never().expect("a refused report");
+        assert_eq!((delivery.refused, delivery.updates.len()), (vec![report], 0));
         outbox.end(Ending::Revoked);
         let delivery = outbox.next(false).now_or_never().expect("the end");
         assert_eq!((delivery.refused.len(), delivery.ending), (1, Some(Ending::Revoked)));

@@ -7,6 +7,7 @@
 use std::{
     future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     batch::request::AgentInfo,
-    message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused, Report},
+    message::{Ask, Delivery, Ending, Malformed, MalformedKind, Refused},
     peer::{
         codec::{Codec, HearError, Heard, WriteError},
         socket::{self, Socket},
@@ -31,6 +32,7 @@ use crate::{
             close,
             coordination::{Coordination, LEFT},
             map_calls::MapCalls,
+            reports::Reports,
             to_peer,
             unary::{self, Method},
             wire::{Step, Wire},
@@ -79,16 +81,14 @@ pub struct ProtobufCodec {
     coordination: Coordination,
     /// Calls whose message has not come.
     unary: Vec<(StreamId, Method)>,
-    /// Reports that are not written yet, and their calls.
-    reports: Vec<(Uuid, StreamId)>,
-    /// Those that the session has not heard. Their calls are open, so they are few.
-    unheard: Vec<Report>,
+    reports: Reports,
     /// The resume token, and when it was offered.
     resume: Option<(String, SystemTime)>,
     /// The connection ended. What the peer asked before is heard first.
     gone: bool,
-    /// Bytes came since the session last heard of it, and since the last ping.
+    /// Bytes came since the last ping, and the session has not heard of it. It hears once in an interval of pings.
     lives: bool,
+    /// Bytes came since the last ping.
     heard: bool,
     /// Intervals without bytes.
     quiet: u32,
@@ -113,8 +113,7 @@ impl ProtobufCodec {
             shutdown,
             coordination: Coordination::default(),
             unary: Vec::new(),
-            reports: Vec::new(),
-            unheard: Vec::new(),
+            reports: Reports::default(),
             resume: None,
             gone: false,
             lives: false,
@@ -126,17 +125,22 @@ impl ProtobufCodec {
 
     /// What the peer asks next.
     fn next_asks(&mut self) -> Option<Result<Vec<Ask>, HearError>> {
-        if !self.unheard.is_empty() {
-            return Some(Ok(vec![Ask::Report(std::mem::take(&mut self.unheard))]));
+        if self.reports.has_unheard() {
+            return Some(Ok(vec![Ask::Report(self.reports.take_unheard())]));
         }
         self.coordination.next(&mut self.wire.calls, self.peer.only)
+    }
+
+    fn alive(&mut self) {
+        self.lives |= !self.heard;
+        self.heard = true;
     }
 
     fn frame(&mut self, frame: Option<Result<Frame, SocketError>>) -> Result<(), HearError> {
         let malformed = |kind, problem: String| HearError::Malformed(Malformed { kind, problem });
         match frame {
             Some(Ok(Frame::Binary(bytes))) => {
-                (self.lives, self.heard) = (true, true);
+                self.alive();
                 let mut events = Vec::new();
                 let read = self.wire.calls.receive(&bytes, &mut events);
                 events.into_iter().for_each(|event| self.event(event));
@@ -154,7 +158,7 @@ impl ProtobufCodec {
                 Err(malformed(MalformedKind::Framing, "text frame, expected binary frames".to_owned()))
             }
             Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {
-                (self.lives, self.heard) = (true, true);
+                self.alive();
                 Ok(())
             }
             Some(Err(SocketError::Capacity(_))) => Err(malformed(
@@ -193,10 +197,7 @@ impl ProtobufCodec {
             Event::Ended(call) => {
                 self.unary.retain(|(unary, _)| *unary != call);
                 self.maps.end(call);
-                for (id, _) in self.reports.extract_if(.., |(_, reporting)| *reporting == call) {
-                    // Nobody waits for it any more, and an agent repeats what was not acknowledged.
-                    self.unheard.retain(|report| report.id != id);
-                }
+                self.reports.end(call);
             }
             Event::Ping => {}
         }
@@ -213,8 +214,7 @@ impl ProtobufCodec {
             Method::Agent(_) if self.coordination.is_over() => Err(LEFT.to_owned()),
             Method::Agent(agent::Method::ReportConnection) => match agent::report(message, self.peer.id) {
                 Ok(report) => {
-                    self.reports.push((report.id, call));
-                    self.unheard.push(report);
+                    self.reports.begin(call, report);
                     return;
                 }
                 Err(problem) => Err(problem),
@@ -250,7 +250,7 @@ impl ProtobufCodec {
 
     /// Serves what needs no session, for [`AFTERLIFE`] at most: who is revoked now is not found here. Whether the peer is gone.
     async fn outlive_session(&mut self, patience: Duration) -> bool {
-        for (_, call) in self.reports.drain(..) {
+        for call in self.reports.give_up() {
             self.wire.calls.fail(call, 0, LEFT);
         }
         let mut pings = interval(patience / MAX_UNANSWERED);
@@ -287,7 +287,7 @@ impl Codec for ProtobufCodec {
                 return Ok(Heard::Life);
             }
             if self.gone {
-                if !self.unheard.is_empty() || self.coordination.has_requests() {
+                if self.reports.has_unheard() || self.coordination.has_requests() {
                     return std::future::pending().await;
                 }
                 return Err(HearError::Gone);
@@ -297,15 +297,16 @@ impl Codec for ProtobufCodec {
             }
             self.maps.tell(&mut self.wire.calls);
             let (wire, maps) = (&mut self.wire, &mut self.maps);
-            tokio::select! {
-                step = poll_fn(|cx| wire.poll(cx)) => match step {
-                    Step::Read(frame) => match self.frame(frame) {
-                        Err(HearError::Gone) => self.gone = true,
-                        read => read?,
-                    },
-                    Step::Written => {}
+            let step = poll_fn(|cx| match wire.poll(cx) {
+                Poll::Ready(step) => Poll::Ready(Some(step)),
+                Poll::Pending => maps.poll_changed(cx).map(|()| None),
+            });
+            match step.await {
+                Some(Step::Read(frame)) => match self.frame(frame) {
+                    Err(HearError::Gone) => self.gone = true,
+                    read => read?,
                 },
-                () = maps.changed() => {}
+                Some(Step::Written) | None => {}
             }
         }
     }
@@ -314,7 +315,7 @@ impl Codec for ProtobufCodec {
         self.wire.is_idle() && self.coordination.takes_updates(&self.wire.calls)
     }
 
-    /// Nothing is awaited: [`Codec::hear`] writes.
+    /// Nothing is awaited: [`Codec::hear`] writes what the socket does not take at once.
     async fn deliver(&mut self, delivery: &Delivery, _: Duration) -> Result<(), WriteError> {
         let calls = &mut self.wire.calls;
         let (responses, left_out) = to_peer::updates(&delivery.updates);
@@ -322,25 +323,22 @@ impl Codec for ProtobufCodec {
         for response in responses {
             self.coordination.send(calls, &response);
         }
-        let mut call_of = |report: Uuid| {
-            let place = self.reports.iter().position(|(waiting, _)| *waiting == report)?;
-            Some(self.reports.swap_remove(place).1)
-        };
         for id in &delivery.acknowledged {
-            if let Some(call) = call_of(*id) {
+            if let Some(call) = self.reports.done(*id) {
                 calls.answer(call, &[]);
             }
         }
         for refused in &delivery.refused {
             match refused {
                 Refused::Report { id, .. } => {
-                    if let Some(call) = call_of(*id) {
+                    if let Some(call) = self.reports.done(*id) {
                         calls.fail(call, 0, &to_peer::words(refused));
                     }
                 }
                 refused => self.coordination.send(calls, &to_peer::error(&to_peer::words(refused))),
             }
         }
+        self.wire.begin_write().await;
         Ok(())
     }
 

@@ -66,6 +66,15 @@ impl Wire {
         }
     }
 
+    /// Writes what the socket takes at once. An error is found when the socket is read.
+    pub async fn begin_write(&mut self) {
+        poll_fn(|cx| {
+            let _ = self.poll_write(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Writes all that waits.
     pub async fn write_out(&mut self) -> Result<(), SocketError> {
         poll_fn(|cx| match self.poll_write(cx) {

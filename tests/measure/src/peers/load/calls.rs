@@ -1,5 +1,7 @@
 //! The calls of one peer that speaks tailnet v2, and the nodes in them.
 
+use std::collections::HashMap;
+
 use prost::Message as _;
 use tailnet_v2::{
     caller::{Broken, Caller, Event},
@@ -36,13 +38,14 @@ impl Calls {
     }
 
     /// Announces a node, and opens a tunnel if there is one to open.
-    pub fn announce(&mut self, node: Node, tunnel: Option<Uuid>) {
+    pub fn announce(&mut self, node: &mut Node, tunnel: Option<Uuid>) {
         let request = CoordinateRequest {
-            update_self: Some(UpdateSelf { node: Some(node) }),
+            update_self: Some(UpdateSelf { node: Some(std::mem::take(node)) }),
             add_tunnel: tunnel.map(|id| Tunnel { id: id.as_bytes().to_vec() }),
             ..CoordinateRequest::default()
         };
         self.caller.send(self.coordinate, &request.encode_to_vec());
+        *node = request.update_self.and_then(|update| update.node).unwrap_or_default();
     }
 
     /// Says that it lives.
@@ -84,28 +87,35 @@ pub enum Unexpected {
     End(Event),
 }
 
-/// Makes the nodes of peers, the same as [`SMALL`], without a JSON parser.
+/// The nodes of peers, the same as [`SMALL`]. Each is made once: versions differ in two fields.
 #[derive(Debug)]
-pub struct Nodes(Node);
+pub struct Nodes {
+    shape: Node,
+    made: HashMap<Uuid, Node>,
+}
 
 impl Nodes {
     pub fn new() -> Self {
         let text = SMALL.text(Uuid::nil(), 0);
         let node = tailnet_wire::Node::new(text).expect("the node of a benchmark is one");
-        Self(Node::of_json(&node).expect("its fields are those of a node").node)
+        let shape = Node::of_json(&node).expect("its fields are those of a node").node;
+        Self { shape, made: HashMap::new() }
     }
 
     /// The node of a peer.
-    pub fn node(&self, id: Uuid, version: u64) -> Node {
-        let mut node = self.0.clone();
+    pub fn node(&mut self, id: Uuid, version: u64) -> &mut Node {
+        let node = self.made.entry(id).or_insert_with(|| {
+            let mut node = self.shape.clone();
+            let ([address, _], number) = (own_addresses(id), id.as_u128());
+            node.known.disco = format!("discokey:{number:064x}");
+            node.known.addresses = vec![format!("{address}/128")];
+            node.known.allowed_ips.clone_from(&node.known.addresses);
+            node
+        });
         let known = &mut node.known;
-        let ([address, _], number) = (own_addresses(id), id.as_u128());
         known.id = version.cast_signed();
         known.key.truncate(known.key.len() - 8);
         known.key.extend(version.to_be_bytes());
-        known.disco = format!("discokey:{number:064x}");
-        known.addresses = vec![format!("{address}/128")];
-        known.allowed_ips.clone_from(&known.addresses);
         node
     }
 }
@@ -119,6 +129,6 @@ mod tests {
         let id = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
         let json = tailnet_wire::Node::new(SMALL.text(id, 70_001)).expect("a node");
         let told = Node::of_json(&json).expect("a node");
-        assert_eq!((Nodes::new().node(id, 70_001), 0), (told.node, told.left_out));
+        assert_eq!((&*Nodes::new().node(id, 70_001), 0), (&told.node, told.left_out));
     }
 }

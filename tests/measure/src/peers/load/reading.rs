@@ -63,7 +63,7 @@ impl Peers {
         match calls.hear(bytes) {
             Ok(responses) => {
                 for response in responses {
-                    self.views.hear_response(place, response, &self.nodes, now);
+                    self.views.hear_response(place, response, &mut self.nodes, now);
                 }
             }
             Err(unexpected) => self.views.wrong(place, &unexpected.to_string()),

@@ -10,7 +10,7 @@ use crate::peers::{clock::Moment, load::calls::Nodes};
 
 impl Views {
     /// A peer was told this.
-    pub fn hear_response(&mut self, place: usize, response: CoordinateResponse, nodes: &Nodes, now: Moment) {
+    pub fn hear_response(&mut self, place: usize, response: CoordinateResponse, nodes: &mut Nodes, now: Moment) {
         if !response.error.is_empty() {
             self.wrong(place, &response.error);
         }
@@ -19,13 +19,13 @@ impl Views {
         }
     }
 
-    fn hear_update(&mut self, place: usize, update: PeerUpdate, nodes: &Nodes, now: Moment) {
+    fn hear_update(&mut self, place: usize, update: PeerUpdate, nodes: &mut Nodes, now: Moment) {
         let partner = self.seats[partner(place)].id;
         match (update.kind(), &update.node) {
             _ if update.id != partner.as_bytes() => self.wrong(place, &format!("of a stranger: {update:?}")),
             (Kind::Node, Some(node)) => {
                 let version = node.known.id.cast_unsigned();
-                if *node == nodes.node(partner, version) {
+                if node == nodes.node(partner, version) {
                     self.told(place, version, now);
                 } else {
                     self.wrong(place, &format!("a node that its partner never announced: {node:?}"));
