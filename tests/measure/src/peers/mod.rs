@@ -17,6 +17,7 @@ mod page;
 mod plot;
 mod protocols;
 mod report;
+mod resident;
 mod row;
 pub mod run;
 mod storm;

@@ -14,7 +14,7 @@ use crate::{
         cpu::Cpu,
         idle,
         options::Scale,
-        report::Resident,
+        resident::Resident,
         storm::{self, Storm},
         updates::{self, Steady},
         world::World,

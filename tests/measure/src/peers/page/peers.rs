@@ -9,7 +9,8 @@ use crate::{
     },
     peers::{
         cpu::Cpu,
-        report::{Report, Resident},
+        report::Report,
+        resident::Resident,
         updates::{HELD_MS, Quantiles, Steady},
     },
 };
