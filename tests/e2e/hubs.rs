@@ -1,13 +1,24 @@
-//! A peer with very many tunnels.
+//! A peer that opens very many tunnels.
 
 use anyhow::{Context, Result};
-use tailnet_harness::{LogTap, Stack, TestPeer, stack::NETWORK, tap::Heard};
+use tailnet_harness::{
+    LogTap, Stack, TestPeer,
+    deadline::until,
+    operator::Peers,
+    stack::{NETWORK, Setup},
+    tap::Heard,
+};
 use tailnet_tools::identity::TestIdentity;
 use tailnet_wire::{Event, Role};
+use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 on_one_proxy_and_on_two! {
     b12_hub_with_ten_thousand_tunnels,
+}
+
+tests_on! {
+    v2_peers: Setup { peers: Peers::V2, ..Setup::of(1) } => b11_tunnels_that_were_closed_before_the_end_are_closed;
 }
 
 const AGENTS: i64 = 10_000;
@@ -25,7 +36,7 @@ const ELSEWHERE: &str = "
     FROM elsewhere, unnest($1::uuid[], $2::text[]) q(id, node) JOIN tailnet_private.identities i USING (id)";
 
 async fn b12_hub_with_ten_thousand_tunnels(stack: &Stack) -> Result<()> {
-    let agents = create_agents(stack).await?;
+    let agents = create_agents(stack, AGENTS).await?;
     let (here, elsewhere) = agents.split_at(CONNECTED);
     let mut connected = Vec::new();
     for agent in here {
@@ -78,15 +89,44 @@ async fn expect_all(hub: &TestPeer, agents: &[TestIdentity]) {
     }
 }
 
-async fn create_agents(stack: &Stack) -> Result<Vec<TestIdentity>> {
+async fn create_agents(stack: &Stack, count: i64) -> Result<Vec<TestIdentity>> {
     let sql = "SELECT p.peer_id, p.token
                FROM generate_series(1, $2::bigint) i,
                     LATERAL tailnet.create_peer($1, 'agent', name => 'agent ' || i) p";
-    let rows = stack.operator.sql.query(sql, &[&NETWORK, &AGENTS]).await?;
+    let rows = stack.operator.sql.query(sql, &[&NETWORK, &count]).await?;
     let agent = |row: &tokio_postgres::Row| {
         TestIdentity::new(row.get(0), Role::Agent, row.get(1), "an agent of the hub".to_owned())
     };
     Ok(rows.iter().map(agent).collect())
+}
+
+/// As many requests of a session wait for Postgres, `MAX_WAITING` of the proxy, and one more that has come waits for room.
+const WAITING: i64 = 4096;
+
+async fn b11_tunnels_that_were_closed_before_the_end_are_closed(stack: &Stack) -> Result<()> {
+    let agents = create_agents(stack, WAITING + 1).await?;
+    let mut hub = stack.connect_left(Role::Hub).await?;
+    stack.bind(&mut hub, 1).await?;
+    for agent in &agents {
+        hub.open_tunnel(agent.id).await?;
+    }
+    let tunnels = "SELECT count(*) = $2 FROM tailnet_private.tunnels WHERE src = $1";
+    stack.operator.until("all tunnels are open", tunnels, &[&hub.id(), &(WAITING + 1)]).await?;
+    let mut other = stack.connect_left(Role::Client).await?;
+    let mut locker = stack.database().connect().await?;
+    let lock = locker.transaction().await?;
+    lock.batch_execute("LOCK TABLE tailnet_private.tunnels IN EXCLUSIVE MODE").await?;
+    let before = stack.left().metric("tailnet_messages_received_total").await?;
+    for agent in &agents {
+        hub.close_tunnel(agent.id).await?;
+    }
+    let heard = async || Ok::<_, anyhow::Error>(stack.left().metric("tailnet_messages_received_total").await? - before);
+    until("all is heard", async || Ok(heard().await? >= agents.len() as u64)).await?;
+    hub.send_raw(Message::Close(None)).await?;
+    // The proxy works on meanwhile, and hears of the end.
+    stack.bind(&mut other, 1).await?;
+    lock.commit().await?;
+    stack.operator.until("all tunnels are closed", tunnels, &[&hub.id(), &0_i64]).await
 }
 
 /// All coordinators together were told one thing, in one payload.
