@@ -100,7 +100,7 @@ async fn create_agents(stack: &Stack, count: i64) -> Result<Vec<TestIdentity>> {
     Ok(rows.iter().map(agent).collect())
 }
 
-/// As many requests of a session wait for Postgres, `MAX_WAITING` of the proxy, and one more that has come waits for room.
+/// The most requests of one session that wait for Postgres: `MAX_WAITING` of the proxy. The next one waits for room.
 const WAITING: i64 = 4096;
 
 async fn b11_tunnels_that_were_closed_before_the_end_are_closed(stack: &Stack) -> Result<()> {

@@ -94,7 +94,7 @@ struct Session<C> {
     waiting: Arc<Semaphore>,
     /// Asks for which there are not permits enough yet.
     stalled: Option<Vec<Ask>>,
-    /// The peer is gone, and asked for these before.
+    /// The connection ended while asks were stalled. The session ends once they are handled.
     left: bool,
     ping: Interval,
     /// Pings since the peer was last heard.
@@ -344,7 +344,7 @@ fn needed(asks: &[Ask]) -> (u32, u32) {
     (count(requests), count(reports))
 }
 
-/// The same, when it is there. Pending when there are no asks.
+/// The permits of [`permits_now`], as soon as they are there. Pending when there are no asks.
 async fn permits(
     waiting: &Arc<Semaphore>,
     room: &Arc<Semaphore>,

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn b111_the_report_of_a_call_that_was_reset_is_not_heard_and_its_end_is_told_to_nobody() {
+    fn b119_the_report_of_a_call_that_was_reset_is_not_heard_and_its_end_is_told_to_nobody() {
         let mut reports = Reports::default();
         reports.begin(1, report(10));
         reports.begin(3, report(30));
@@ -85,5 +85,13 @@ mod tests {
         reports.end(3);
         assert_eq!(reports.done(Uuid::from_u128(30)), None);
         assert_eq!(reports.give_up().count(), 0);
+    }
+
+    #[test]
+    fn b119_reports_that_are_given_up_are_not_heard() {
+        let mut reports = Reports::default();
+        reports.begin(1, report(10));
+        assert_eq!(reports.give_up().collect::<Vec<_>>(), [1]);
+        assert_eq!((reports.has_unheard(), reports.done(Uuid::from_u128(10))), (false, None));
     }
 }
